@@ -1,0 +1,1 @@
+"""Option files: reading, checking, and the spellings of other frameworks."""

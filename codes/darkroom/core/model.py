@@ -1,0 +1,82 @@
+"""What a training method is: networks, players, and how each named tensor follows from the others."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, ClassVar, TypeVar
+
+from torch import Tensor, nn
+
+from .phases import Phase
+from .registry import Registry
+from .sample import Sample
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def network(*, optional: bool = False) -> Any:
+    """A field of a model that the option file's section ``network_<field>`` fills."""
+    metadata = {"network": True}
+    return dataclasses.field(default=None, metadata=metadata) if optional else dataclasses.field(metadata=metadata)
+
+
+def output(method: F) -> F:
+    """Mark a method ``(self, s: Sample) -> Tensor`` as the rule that computes the tensor of its name."""
+    method.is_output = True  # type: ignore[attr-defined]
+    return method
+
+
+@dataclasses.dataclass(eq=False, kw_only=True)
+class Model:
+    """Base of all training methods. A subclass is a dataclass: its ``network()`` fields are networks, the rest options.
+
+    It knows nothing of loops, devices, optimizers, files or option files.
+    """
+
+    players: ClassVar[Mapping[str, tuple[str, ...]]]
+    """Who takes turns in an iteration, in order, and which networks each one trains."""
+    reads: ClassVar[tuple[str, ...]]
+    """The tensors that the dataset must give."""
+    aliases: ClassVar[Mapping[str, str]] = {}
+    """Names that stand for another tensor unless a phase binds them anew."""
+    rules: ClassVar[Mapping[str, str]] = {}
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        """Collect the rules of the class."""
+        super().__init_subclass__(**kwargs)
+        found = {n: n for n, m in vars(cls).items() if getattr(m, "is_output", False)}
+        cls.rules = {**cls.rules, **found}
+
+    @property
+    def networks(self) -> dict[str, nn.Module]:
+        """The networks that there are, by field name."""
+        names = (f.name for f in dataclasses.fields(self) if f.metadata.get("network"))
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    def sample(self, batch: Mapping[str, Any], bind: Mapping[str, str] | None = None) -> Sample:
+        """The tensors of ``batch`` and, on demand, this model's outputs."""
+        rules = {name: getattr(self, method) for name, method in self.rules.items()}
+        return Sample(batch, rules, {**self.aliases, **(bind or {})})
+
+    def phases(self, iterations: int) -> Sequence[Phase]:
+        """The phases of a run of ``iterations``, derived from this model's options; none means one ordinary phase."""
+        del iterations
+        return ()
+
+    def infer(self, sample: Sample) -> dict[str, Tensor]:
+        """Images to show and to measure at validation and test, each (B, C, H, W) in [0, 1] before clipping."""
+        return {"output": sample["output"]}
+
+    def module(self, path: str) -> nn.Module:
+        """``"G"`` or ``"G.trunk.3"``.
+
+        Raises:
+            KeyError: there is no such network.
+            AttributeError: the network has no such module.
+        """
+        name, _, inner = path.partition(".")
+        return self.networks[name].get_submodule(inner)
+
+
+MODELS: Registry[Model] = Registry("model", "darkroom.models")

@@ -1,0 +1,42 @@
+"""What a dataset is: items by index, each drawn with a generator of its own."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Protocol
+
+import numpy as np
+
+from ..core.errors import DataError
+
+
+class UnreadableImage(DataError):
+    """One file that cannot be decoded. The stream names it once, takes another item in its place, and goes on."""
+
+    def __init__(self, path: str, reason: str) -> None:
+        """``path`` of the file and the decoder's ``reason``."""
+        super().__init__(f"{path}: {reason}")
+        self.path = path
+        self.reason = reason
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle with both arguments, so that the error crosses from a worker process."""
+        return type(self), (self.path, self.reason)
+
+
+class ImageDataset(Protocol):
+    """An item is a function of ``(index, rng)`` and of the files, so it is the same wherever it is made."""
+
+    yields: ClassVar[tuple[str, ...]]
+    """Names of the image tensors that an item may have."""
+
+    def __len__(self) -> int:
+        """How many items there are."""
+        ...
+
+    def item(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        """Image tensors (C, H, W), RGB, uint8 in 0..255 or uint16 in 0..65535, and ``path``, the name to report.
+
+        Raises:
+            UnreadableImage: a file of this item cannot be decoded.
+        """
+        ...

@@ -1,0 +1,1 @@
+"""The machinery of training: loop, players, checkpoints, validation, logs. Knows no model and no option file."""

@@ -1,0 +1,1 @@
+"""Pure image functions: resizing, colour, blurring."""

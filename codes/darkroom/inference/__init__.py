@@ -1,0 +1,1 @@
+"""Running trained networks: weights files, tiles, self-ensemble, folders."""

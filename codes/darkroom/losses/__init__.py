@@ -1,0 +1,1 @@
+"""Losses: functions of tensors in thin classes, registered in ``core.terms.LOSSES``."""

@@ -1,0 +1,1 @@
+"""Training methods: which tensors follow from which, one small final class each."""

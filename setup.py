@@ -1,0 +1,5 @@
+"""Packaging: all metadata is in pyproject.toml."""
+
+from setuptools import setup
+
+setup()
