@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from torch import Tensor, nn
@@ -38,6 +38,8 @@ class Model:
     """Who takes turns in an iteration, in order, and which networks each one trains."""
     reads: ClassVar[tuple[str, ...]]
     """The tensors that the dataset must give."""
+    tiles: ClassVar[str | None] = None
+    """The image that may be cut into tiles when memory is short; ``infer`` then gives one image, ``output``."""
     aliases: ClassVar[Mapping[str, str]] = {}
     """Names that stand for another tensor unless a phase binds them anew."""
     rules: ClassVar[Mapping[str, str]] = {}
@@ -77,6 +79,13 @@ class Model:
         """
         name, _, inner = path.partition(".")
         return self.networks[name].get_submodule(inner)
+
+    def train_only(self, paths: Collection[str]) -> None:
+        """Freeze all parameters but those of the modules named."""
+        trained = {p for path in paths for p in self.module(path).parameters()}
+        for network in self.networks.values():
+            for parameter in network.parameters():
+                parameter.requires_grad_(parameter in trained)
 
 
 MODELS: Registry[Model] = Registry("model", "darkroom.models")

@@ -1,0 +1,83 @@
+"""python train.py -opt options/sr/train_sr.yml"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from .launch import guarded, in_processes, on_signals, option_file
+
+if TYPE_CHECKING:
+    from ..build.plan import TrainPlan
+
+EPILOG = """examples:
+  python train.py -opt options/sr/quickstart.yml                 two minutes on a CPU, on photographs that it writes
+  python train.py -opt options/sr/train_sr.yml --check           try everything for a minute before training for days
+  python train.py -opt options/sr/train_sr.yml --set train.niter=1000 --set datasets.train.batch_size=4
+  python train.py -opt options/sr/train_sr.yml --set path.resume_state=auto        continue, or start if new
+  torchrun --nproc_per_node 2 train.py -opt options/sr/train_sr.yml                two processes
+
+exit codes: 0 trained to the end; 1 an error; 2 wrong options; 130 or 143 stopped by SIGINT (Ctrl-C) or SIGTERM: the
+iteration was finished and saved as latest.state, from which resume_state: auto goes on."""
+
+
+def parser() -> argparse.ArgumentParser:
+    """The arguments of the command."""
+    p = argparse.ArgumentParser(
+        "train.py", description="Train a model as an option file says.", epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )  # fmt: skip
+    p.add_argument("-opt", "--opt", type=Path, required=True, metavar="FILE", help="YAML or JSON option file")
+    p.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="change an option, e.g. train.niter=9"
+    )
+    p.add_argument("--dry-run", action="store_true", help="print the options in their native form with every default")
+    p.add_argument("--check", action="store_true", help="check options and data, try one step, then say what to expect")
+    return p
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    return guarded(lambda: _main(parser().parse_args(arguments), arguments))
+
+
+def _main(args: argparse.Namespace, arguments: Sequence[str]) -> int:
+    from ..build.plan import plan_training, read_options
+
+    file, notes = read_options(option_file(args.opt), args.set)
+    plan = plan_training(file)
+    if args.dry_run:
+        from ..build.training import dump
+
+        print("".join(f"# {note}\n" for note in notes) + dump(plan.native()), end="")
+        return 0
+    gpus = plan.run.gpu_ids or ()
+    if len(gpus) > 1 and "WORLD_SIZE" not in os.environ and not args.check:
+        return in_processes(len(gpus), "darkroom.cli.train", arguments)
+    if args.check:
+        from ..build.check import check
+
+        return check(plan, notes)
+    return _train(plan, args.opt, notes)
+
+
+def _train(plan: TrainPlan, path: Path, notes: Sequence[str]) -> int:
+    from ..build.training import open_run
+
+    run = open_run(plan, notes, option_file(path))
+    try:
+        received = on_signals(run.loop.stop)
+        run.train()
+        run.summary()
+    finally:
+        run.close()
+    return 128 + received["signal"] if received else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,262 @@
+"""The sections of an option file that belong to the framework. All else is a component: ``type`` and its arguments.
+
+Every field is an option, its annotation the allowed values, its default what a missing key means, and the text below it
+what docs/options.md says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunOptions:
+    """The top of the file."""
+
+    name: str
+    """Name of the experiment and of its folder below ``experiments``."""
+    scale: int = 1
+    """Side of the output over side of the input. It reaches every component that has a parameter ``scale``."""
+    seed: int = 0
+    """All random numbers of the run follow from it."""
+    gpu_ids: tuple[int, ...] | None = None
+    """GPUs to train on; ``[]`` is the CPU; several start one process each. Default: the first GPU, else the CPU."""
+
+    sample_photographs: str | None = None
+    """A folder into which free sample photographs are written before training, unless they are there."""
+
+    def __post_init__(self) -> None:
+        """Check what a single value cannot say."""
+        if not self.name or any(c in self.name for c in '\\/:*?"<>|'):
+            raise ValueError(f"name: expected a name that a folder can have, found {self.name!r}")
+        if self.scale < 1:
+            raise ValueError(f"scale: expected at least 1, found {self.scale}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainOptions:
+    """Section ``train``."""
+
+    iterations: int
+    """How long to train. Every count of the file is in iterations: one step of each optimizer that is due."""
+    accumulate: int = 1
+    """Micro-batches per iteration; the effective batch is ``batch_size * accumulate * processes``."""
+    amp: Literal["off", "auto", "bf16", "fp16"] = "off"
+    """Mixed precision; ``auto`` takes what the device is fast in: bf16, else fp16 on CUDA, else none."""
+    amp_force: bool = False
+    """Use bf16 also on a processor that only emulates it (20-30 times slower)."""
+    channels_last: bool = False
+    """Memory layout of networks and images; faster for many networks, slower for some."""
+    compile: bool = False
+    """``torch.compile`` the networks: a slow first iteration, then often a faster one."""
+    tf32: bool = True
+    """Let CUDA multiply float32 matrices in TF32."""
+    nonfinite_limit: int = 20
+    """How many iterations in a row may be skipped for non-finite gradients before the run stops."""
+
+    def __post_init__(self) -> None:
+        """Check what a single value cannot say."""
+        for name in ("iterations", "accumulate", "nonfinite_limit"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, found {getattr(self, name)}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LoaderOptions:
+    """What ``datasets.train`` may have besides the arguments of its dataset."""
+
+    batch_size: int = 8
+    """Items per micro-batch and process."""
+    workers: int = 2
+    """Processes that read images; 0 reads in the training process."""
+    prefetch: int = 2
+    """Batches that each worker prepares ahead."""
+    name: str | None = None
+    """What the log calls the dataset."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TermOptions:
+    """What every entry of ``losses`` may have besides the arguments of its loss."""
+
+    name: str | None = None
+    """What the log and a phase's ``losses`` call it. Default: its type."""
+    weight: float = 1.0
+    """Factor in the objective."""
+    player: str | None = None
+    """Whose objective it is part of. Default: the first player that is not a discriminator."""
+    of: str = "output"
+    """The tensor that is judged."""
+    to: str = "target"
+    """The tensor that it is compared with."""
+    critic: str | None = None
+    """The network that judges, for adversarial losses. Default: ``D``."""
+    given: str | None = None
+    """A tensor that is concatenated to what the critic sees."""
+    pool: int = 0
+    """Size of the history of outputs that the critic learns from; 0 is none."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlayerOptions:
+    """What every ``optim_*`` section may have besides the arguments of its optimizer."""
+
+    every: int = 1
+    """The player sits out the iterations that are not multiples of it."""
+    clip: float | Literal["auto"] | None = None
+    """Clip gradients at this norm or value; ``auto``: at the 10th percentile of the norms so far."""
+    clip_by: Literal["norm", "value"] = "norm"
+    """Scale the whole gradient, or cut each element."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScheduleOptions:
+    """What every ``schedule*`` section may have besides the arguments of its schedule."""
+
+    warmup: int = 0
+    """Iterations over which the learning rate rises from zero to what the schedule says."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MetricOptions:
+    """What every entry of ``validate.metrics`` may have besides the arguments of its metric."""
+
+    name: str | None = None
+    """What the log calls it. Default: its type."""
+    of: str = "output"
+    """The image that is measured."""
+    to: str = "target"
+    """The image that it is compared with."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ValidateOptions:
+    """Section ``validate``: what happens to the datasets ``val``, ``val_2``, ..."""
+
+    every: int = 5000
+    """Iterations between validations; also after the last one."""
+    metrics: tuple[Mapping[str, object], ...] = field(default_factory=tuple)
+    """Metrics, each ``{type, ...}`` and optionally ``name``, ``of`` (output) and ``to`` (target)."""
+    save_images: bool = True
+    """Write the outputs to ``val_images/<image>/<image>_<iteration>.png``."""
+    comparison: bool = False
+    """Write input and output side by side instead."""
+    overwrite: bool = False
+    """Keep only the newest: ``<image>.png``."""
+    save_gt: bool = False
+    """Also write ``<image>_GT.png``, once."""
+    save_lr: bool = False
+    """Also write the enlarged input, ``<image>_LQ.png``, once."""
+    tile: int | None = None
+    """Side of the tiles in which large images are run; default: whole images, smaller ones when memory runs out."""
+    table: bool = False
+    """After the last validation, print a table of model against bicubic and draw a labelled side-by-side picture."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CheckpointOptions:
+    """Section ``checkpoint``."""
+
+    every: int = 5000
+    """Iterations between checkpoints; also after the last one."""
+    keep: int | None = None
+    """How many to keep; default: all."""
+    best: str | None = None
+    """Name of the metric by which the best weights are kept as ``best_<network>``."""
+    overwrite: bool = False
+    """Write ``latest`` instead of numbered files, with the one before it as ``previous``."""
+    format: Literal["pth", "safetensors"] = "pth"
+    """Of the weights in ``models``."""
+    background: bool = True
+    """Write files while training goes on, from a snapshot."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LogOptions:
+    """Section ``logger``."""
+
+    every: int = 200
+    """Iterations between lines."""
+    tensorboard: bool = True
+    """Write scalars and validation images for TensorBoard."""
+    tensorboard_dir: str | None = None
+    """Folder of the TensorBoard files. Default: ``tb`` in the experiment's folder."""
+    tensorboard_every: int = 1
+    """Write scalars at every so manieth line only."""
+    files: bool = True
+    """Write ``train_<date>.log``, ``val_<date>.log`` and ``metrics.jsonl``."""
+    progress: bool = True
+    """Show a progress bar where the output is a terminal."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PathOptions:
+    """Section ``path``."""
+
+    root: str = "."
+    """Where ``experiments`` and ``results`` are."""
+    resume_state: str | None = None
+    """A ``.state`` file, a folder (its newest whole one), or ``auto`` (this experiment's newest, if there is one)."""
+    pretrain: Mapping[str, str] = field(default_factory=dict)
+    """Weights files by network, such as ``G: models/4x.pth``; training then starts from them at iteration 0."""
+    strict: bool = True
+    """Refuse weights files that lack keys or have others; ``false`` loads what fits and lists the rest."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EMAOptions:
+    """Section ``ema``: an exponential moving average of the generators, used for validation and saved beside them."""
+
+    decay: float = 0.999
+    """Weight of the past at each iteration."""
+    validate: bool = True
+    """Validate the average rather than the raw weights."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SWAOptions:
+    """Section ``swa``: stochastic weight averaging of the generators over the end of the run."""
+
+    start: int | float = 0.75
+    """First iteration that counts, or a fraction of the run."""
+    every: int = 1
+    """Iterations between the models that are averaged."""
+    rate: float = 1e-4
+    """Learning rate that the optimizers anneal to from the start on."""
+    anneal: int = 10
+    """Iterations of that annealing."""
+    strategy: Literal["cos", "linear"] = "cos"
+    """Its shape."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TestOptions:
+    """Section ``test`` of a test file."""
+
+    suffix: str = ""
+    """Added to the name of each result."""
+    tile: int | None = None
+    """Side of the tiles in which large images are run; default: whole images, smaller ones when memory runs out."""
+    overlap: int = 32
+    """Pixels that neighbouring tiles share."""
+    self_ensemble: bool = False
+    """Average the results of the eight flips and rotations."""
+    comparison: bool = False
+    """Write input and output side by side instead."""
+    metrics: tuple[Mapping[str, object], ...] = field(default_factory=tuple)
+    """Metrics for the datasets that have ground truth, as in ``validate``."""
+
+
+SECTIONS: Mapping[str, type] = {
+    "train": TrainOptions,
+    "validate": ValidateOptions,
+    "checkpoint": CheckpointOptions,
+    "logger": LogOptions,
+    "path": PathOptions,
+    "ema": EMAOptions,
+    "swa": SWAOptions,
+    "test": TestOptions,
+}
+"""Sections of fixed options by name; the others hold components."""

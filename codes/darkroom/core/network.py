@@ -1,0 +1,48 @@
+"""What the framework asks of a network beyond being a module: its facts, and the key layouts of its public files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+
+State = Mapping[str, Tensor]
+
+
+class Network(nn.Module):
+    """Base of all networks. ``forward`` takes and gives (B, C, H, W); images are in [0, 1] unless the class says other.
+
+    A subclass is final, registers itself in ``ARCHS`` and overrides the class methods where the community's files for
+    it have key layouts of their own.
+    """
+
+    multiple_of: ClassVar[int] = 1
+    """Sides of the input must be multiples of it; tiling and test pad to it."""
+    half_precision: ClassVar[bool] = True
+    """Whether it may run in fp16."""
+    scale: int = 1
+    """Side of the output over side of the input."""
+
+    @classmethod
+    def recognise(cls, state: State) -> dict[str, Any] | None:
+        """The constructor arguments of the network whose weights ``state`` holds, or None if it is not of this class.
+
+        ``state`` is unwrapped, in any of the layouts of ``from_public``.
+        """
+        del state
+        return None
+
+    def from_public(self, state: State) -> dict[str, Tensor]:
+        """``state``, in whichever public layout it is, under the keys of this network; unknown keys stay."""
+        return dict(state)
+
+    def to_public(self, state: State, layout: str | None = None) -> dict[str, Tensor]:
+        """A ``state_dict()`` of this network in a public layout; None is the one that most tools load.
+
+        Raises:
+            ValueError: this network has no such layout; the message names those that there are.
+        """
+        if layout is not None:
+            raise ValueError(f"{type(self).__name__} has one key layout only, not {layout!r}")
+        return dict(state)

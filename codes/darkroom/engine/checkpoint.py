@@ -1,0 +1,149 @@
+"""One file with everything a run needs to go on as if it had never stopped; whole or absent, never half written."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, BinaryIO, Protocol
+
+import torch
+from torch import Tensor
+
+from ..core.errors import CheckpointError
+
+FORMAT = 1
+PARTIAL = ".partial"
+
+
+class Stateful(Protocol):
+    """A part of a run that has a state."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Tensors, numbers, strings and containers of them."""
+        ...
+
+    def load_state_dict(self, state: dict[str, Any], /) -> Any:
+        """Take the state over."""
+        ...
+
+
+def snapshot(value: Any) -> Any:
+    """A copy of a state on the CPU, which training can no longer change."""
+    if isinstance(value, Tensor):
+        return value.detach().to("cpu", copy=True)
+    if isinstance(value, Mapping):
+        return {k: snapshot(v) for k, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(snapshot(v) for v in value)
+    return value
+
+
+def collect(parts: Mapping[str, Stateful], options: str) -> dict[str, Any]:
+    """The state of a run: every part by its name, and the options that it was made with, as JSON."""
+    return {"format": FORMAT, "options": options, "parts": {name: part.state_dict() for name, part in parts.items()}}
+
+
+def restore(parts: Mapping[str, Stateful], state: Mapping[str, Any], path: Path) -> None:
+    """Give every part its state back.
+
+    Raises:
+        CheckpointError: the state has other parts than the run, or a part does not fit.
+    """
+    saved = state["parts"]
+    missing, surplus = sorted(parts.keys() - saved.keys()), sorted(saved.keys() - parts.keys())
+    if missing or surplus:
+        raise CheckpointError(
+            f"{path}: this run and the saved one are made of other parts: the file lacks {missing or 'nothing'} and "
+            f"has {surplus or 'nothing'} besides. Resume with the options it was saved with, or start anew from its "
+            "weights with pretrain_model_G."
+        )
+    for name, part in parts.items():
+        try:
+            part.load_state_dict(saved[name])
+        except (RuntimeError, ValueError, KeyError) as error:
+            raise CheckpointError(f"{path}: {name} does not fit the options of this run: {error}") from None
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """The state in a file.
+
+    Raises:
+        CheckpointError: there is no such file, it is not whole, or it is not a training state of ours.
+    """
+    try:
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"{path}: there is no such training state") from None
+    except Exception as error:  # torch has no common type for what a damaged file can raise
+        raise CheckpointError(f"{path}: not a whole training state ({type(error).__name__}: {error})") from None
+    if not isinstance(state, dict) or state.get("format") != FORMAT:
+        raise CheckpointError(
+            f"{path}: not a training state of Darkroom. To start from weights, use pretrain_model_G instead."
+        )
+    return state
+
+
+def newest(folder: Path, say: Callable[[str], None]) -> tuple[Path, dict[str, Any]] | None:
+    """The state of ``folder`` (or of its ``training_state``) with the most iterations that can be read, if any.
+
+    What cannot be read is said and passed over.
+    """
+    inner = folder / "training_state"
+    found: list[tuple[int, Path, dict[str, Any]]] = []
+    files = (inner if inner.is_dir() else folder).glob("*.state")
+    # Highest number first: usually the first one that is read is the answer. Unnumbered ones have to be looked into.
+    for path in sorted(files, key=lambda p: (_number(p) is None, _number(p) or 0), reverse=True):
+        if found and (number := _number(path)) is not None and number <= max(f[0] for f in found):
+            continue
+        try:
+            state = read_state(path)
+        except CheckpointError as error:
+            say(f"{error}; an older state is used instead")
+            continue
+        found.append((state["parts"]["loop"]["step"], path, state))
+    if not found:
+        return None
+    _, path, state = max(found, key=lambda f: f[0])
+    return path, state
+
+
+def _number(path: Path) -> int | None:
+    return int(path.stem) if re.fullmatch(r"\d+", path.stem) else None
+
+
+def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:
+    """Write a file so that a reader, at any instant, also after a crash, sees the old one or the new one.
+
+    Raises:
+        OSError: it cannot be written; the old file is as it was and no other is left.
+    """
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        with partial.open("wb") as file:
+            write(file)
+            file.flush()
+            os.fsync(file.fileno())
+        partial.replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise
+
+
+def write_state(path: Path, state: Mapping[str, Any]) -> None:
+    """``torch.save`` as a whole file.
+
+    Raises:
+        OSError: it cannot be written, for a full disk say.
+    """
+
+    def write(file: BinaryIO) -> None:
+        try:
+            torch.save(dict(state), file)
+        except RuntimeError as error:  # torch's zip writer wraps what the disk said
+            raise OSError(str(error)) from error
+
+    write_whole(path, write)

@@ -1,0 +1,103 @@
+"""Chores that speak: the log line and the progress bar."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import distributed
+from .logs import Log
+from .loop import Loop
+
+
+def clock(seconds: float) -> str:
+    """``1:02:03`` or ``02:03``."""
+    hours, rest = divmod(round(max(seconds, 0)), 3600)
+    return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60:02}:{rest % 60:02}"
+
+
+@dataclass(eq=False)
+class Report:
+    """Prints means since the last line, true times per iteration, and the time that remains, validation included."""
+
+    log: Log
+    epoch: Callable[[int], int]
+    """Epoch of an iteration."""
+    scalars_every: int = 1
+    """Write scalars at every so manieth line only."""
+    unreadable: Callable[[], int] = lambda: 0
+    """How many files could not be read so far."""
+    _lines: int = field(default=0, init=False)
+    _step: int = field(default=0, init=False)
+    _waited: float = field(default=0.0, init=False)
+    _trained: float = field(default=0.0, init=False)
+    _start: tuple[int, float] | None = field(default=None, init=False)
+
+    def begin(self, loop: Loop) -> None:
+        """Start the clock."""
+        self._step, self._start = loop.step, (loop.step, time.perf_counter())
+
+    def __call__(self, loop: Loop) -> None:
+        """Print a line and write the figures."""
+        figures = loop.meter.flush()
+        steps = loop.step - self._step
+        if not steps:
+            return
+        self._lines += 1
+        per_step, waiting = (loop.trained - self._trained) / steps, (loop.waited - self._waited) / steps
+        self._step, self._trained, self._waited = loop.step, loop.trained, loop.waited
+        rate = _rate(loop)
+        losses = "".join(f"{name}: {value:.4e} " for name, value in figures.items())
+        self.log.say(
+            f"<epoch:{self.epoch(loop.step):3d}, iter:{loop.step:8,d}, lr:{rate:.3e}, t:{per_step:.4f}s, "
+            f"td:{waiting:.4f}s, eta:{self._remaining(loop) / 3600:.4f}h> {losses}"
+        )
+        scalars = {**figures, "lr/base": rate, "time/iteration": per_step, "time/data": waiting}
+        self.log.figures(loop.step, scalars, scalars=self._lines % self.scalars_every == 0)
+
+    def _remaining(self, loop: Loop) -> float:
+        """From all that has passed since the start, chores included: what is shown is when it will end."""
+        assert self._start is not None
+        step, start = self._start
+        return (time.perf_counter() - start) / (loop.step - step) * (loop.steps - loop.step)
+
+
+def _rate(loop: Loop) -> float:
+    return next(iter(loop.players.values())).rates(loop.step - 1)[0]
+
+
+@dataclass(eq=False)
+class Progress:
+    """A bar with loss, learning rate, it/s, share of time waiting for data, and ETA. Nothing where nobody looks."""
+
+    shown: bool = True
+    every: int = 20
+    """Iterations between updates of the loss, each of which waits for the device."""
+    _bar: Any = field(default=None, init=False)
+
+    def begin(self, loop: Loop) -> None:
+        """Draw the bar."""
+        from tqdm import tqdm
+
+        shown = self.shown and distributed.rank() == 0
+        self._bar = tqdm(
+            total=loop.steps, initial=loop.step, unit="it", disable=None if shown else True, dynamic_ncols=True
+        )
+
+    def __call__(self, loop: Loop) -> None:
+        """Move the bar on."""
+        if self._bar.disable:
+            return
+        self._bar.update(loop.step - self._bar.n)
+        if loop.step % self.every == 0:
+            waiting = 100 * loop.waited / max(loop.trained, 1e-9)
+            losses = loop.meter.latest()
+            shown = f"loss {losses:.3g} " if losses is not None else ""
+            self._bar.set_postfix_str(f"{shown}lr {_rate(loop):.2e} data {waiting:.0f}%", refresh=False)
+
+    def close(self) -> None:
+        """Leave the bar as it is."""
+        if self._bar is not None:
+            self._bar.close()

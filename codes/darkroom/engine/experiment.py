@@ -1,0 +1,105 @@
+"""The folder of a run: what is in it, whether to go on or to start anew, and that only one process uses it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ..core.errors import CheckpointError
+from .checkpoint import PARTIAL, newest, read_state
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """``<root>/experiments/<name>``, locked for this process."""
+
+    folder: Path
+    message: str
+    """The first line of a run: whether it goes on, and what became of an earlier one."""
+    state_file: Path | None = None
+    state: dict[str, Any] | None = None
+    lock: FileLock | None = None
+
+
+def open_experiment(root: Path, name: str, resume: str | None, say: Callable[[str], None]) -> Experiment:
+    """Lock the folder, find the state to go on from, archive what an earlier run left, sweep what a crash left.
+
+    Raises:
+        CheckpointError: another process trains in the folder, or the state to resume from is not there.
+    """
+    folder = root / "experiments" / name
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder.parent / f".{name}.lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise CheckpointError(
+            f"{folder}: another process is training there. Wait for it, or give this run another 'name'."
+        ) from None
+    state_file, state = find_state(folder, resume, say)
+    if state is not None:
+        message = f"Continuing {folder} after iteration {state['parts']['loop']['step']:,}, from {state_file}"
+    elif _anything_in(folder):
+        archived = archive(folder)
+        message = f"Starting anew in {folder}; the earlier run is kept as {archived}"
+    else:
+        message = f"Starting anew in {folder}"
+    for part in ("models", "training_state", "val_images"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    for leftover in folder.glob(f"*/*{PARTIAL}"):
+        leftover.unlink(missing_ok=True)
+    return Experiment(folder, message, state_file, state, lock)
+
+
+def find_state(
+    folder: Path, resume: str | None, say: Callable[[str], None]
+) -> tuple[Path | None, dict[str, Any] | None]:
+    """The state that ``resume`` means: a file, a folder's newest whole one, or ``auto``: the experiment's, if any.
+
+    Raises:
+        CheckpointError: the file or folder has none.
+    """
+    if resume is None:
+        return None, None
+    if resume == "auto":
+        return newest(folder, say) or (None, None)
+    path = Path(resume).expanduser()
+    if not path.is_dir():
+        if not path.exists():
+            raise CheckpointError(f"resume_state: {path} does not exist. {_there(path.parent)}")
+        return path, read_state(path)
+    found = newest(path, say)
+    if found is None:
+        raise CheckpointError(f"resume_state: {path} has no whole training state (*.state)")
+    return found
+
+
+def archive(folder: Path) -> Path:
+    """Move the folder of an earlier run aside, under a name with the time."""
+    stamp = time.strftime("%y%m%d-%H%M%S")
+    candidates = [
+        folder.with_name(f"{folder.name}_archived_{stamp}{extra}") for extra in ("", *(f"_{i}" for i in range(2, 99)))
+    ]
+    target = next(c for c in candidates if not c.exists())
+    try:
+        folder.rename(target)
+    except OSError as error:
+        raise CheckpointError(
+            f"{folder}: the earlier run cannot be moved to {target} ({error}). Close what has its files open, "
+            "set another 'name', or continue it with resume_state: auto."
+        ) from None
+    return target
+
+
+def _anything_in(folder: Path) -> bool:
+    return folder.is_dir() and any(p.is_file() for p in folder.rglob("*"))
+
+
+def _there(folder: Path) -> str:
+    states = sorted(p.name for p in folder.glob("*.state")) if folder.is_dir() else []
+    return f"In {folder} there are: {', '.join(states)}" if states else f"There are no states in {folder}."

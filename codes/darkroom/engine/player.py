@@ -1,0 +1,121 @@
+"""A player: an optimizer, the parameters it may train, and how it takes a step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+Schedule = Callable[[int, float], float]
+"""``schedule(step, rate)``: the learning rate of an iteration, from the one in the option file."""
+Clip = Callable[[list[Tensor], Tensor], None]
+"""``clip(gradients, norm)`` changes the gradients, whose total norm is given, in place."""
+
+
+def constant(step: int, rate: float) -> float:
+    """The learning rate of the option file, always."""
+    del step
+    return rate
+
+
+@dataclass(eq=False)
+class Player:
+    """``every`` is its cadence: it sits out the iterations that are not multiples of it."""
+
+    name: str
+    optimizer: Optimizer
+    schedule: Schedule = constant
+    every: int = 1
+    clip: Clip | None = None
+
+    def __post_init__(self) -> None:
+        """Note the learning rates of the option file."""
+        self._base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
+        self._skips_itself = bool(getattr(self.optimizer, "_step_supports_amp_scaling", False))
+
+    @property
+    def learning(self) -> list[nn.Parameter]:
+        """The parameters of its optimizer that are not frozen now."""
+        return [p for group in self.optimizer.param_groups for p in group["params"] if p.requires_grad]
+
+    def rates(self, step: int) -> list[float]:
+        """The learning rate of each parameter group at an iteration."""
+        return [self.schedule(step, rate) for rate in self._base_rates]
+
+    def begin(self, step: int) -> None:
+        """Set the learning rates and drop the gradients."""
+        for group, rate in zip(self.optimizer.param_groups, self.rates(step), strict=True):
+            group["lr"] = rate
+        self.optimizer.zero_grad(set_to_none=True)
+
+    def finish(self, scaler: torch.amp.GradScaler) -> Tensor:
+        """Clip and step, unless the gradients are not finite: then the step is left out.
+
+        Returns whether they were finite, a scalar on the device. Fused optimizers leave the step out by themselves, so
+        that nothing waits for the GPU; others need to know.
+        """
+        scaler.unscale_(self.optimizer)
+        grads = [p.grad for p in self.learning if p.grad is not None]
+        norm = torch.nn.utils.get_total_norm(grads)
+        finite = norm.isfinite()
+        if self.clip is not None:
+            self.clip(grads, norm)
+        if scaler.is_enabled():
+            scaler.step(self.optimizer)
+        elif finite.device.type == "cpu" or not self._skips_itself:
+            if finite:
+                self.optimizer.step()
+        else:
+            self.optimizer.found_inf = finite.logical_not().float()  # type: ignore[attr-defined]
+            self.optimizer.step()
+        return finite
+
+    def state_dict(self) -> dict[str, Any]:
+        """Of the optimizer, and of the clipping if it has a state."""
+        clip = self.clip.state_dict() if isinstance(self.clip, nn.Module) else {}
+        return {"optimizer": self.optimizer.state_dict(), "clip": clip}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Restore it; learning rates and the like stay those of the option file."""
+        settings = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
+        self.optimizer.load_state_dict(state["optimizer"])
+        for group, own in zip(self.optimizer.param_groups, settings, strict=True):
+            group.update(own)
+        if isinstance(self.clip, nn.Module) and state["clip"]:
+            self.clip.load_state_dict(state["clip"])
+
+
+class Meter:
+    """Running means of named figures, kept on the device: reading them is the only synchronisation."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Tensor] = {}
+        self._counts: dict[str, int] = {}
+        self._total: Tensor | None = None
+
+    def add(self, figures: Mapping[str, Tensor]) -> None:
+        """Take in one micro-batch's figures, scalars on the device."""
+        for name, value in figures.items():
+            self._sums[name] = self._sums[name] + value.float() if name in self._sums else value.detach().float()
+            self._counts[name] = self._counts.get(name, 0) + 1
+
+    def note(self, total: Tensor) -> None:
+        """Keep the objective of the first player's last turn, for the progress bar."""
+        self._total = total.detach()
+
+    def latest(self) -> float | None:
+        """That objective; waits for the device."""
+        return None if self._total is None else float(self._total)
+
+    def flush(self) -> dict[str, float]:
+        """The means since the last call, in one transfer."""
+        if not self._sums:
+            return {}
+        values = torch.stack([*self._sums.values()]).tolist()
+        means = {name: value / self._counts[name] for name, value in zip(self._sums, values, strict=True)}
+        self._sums, self._counts = {}, {}
+        return means

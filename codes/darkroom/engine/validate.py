@@ -1,0 +1,140 @@
+"""The chore that validates: runs whole images, measures, saves, compares with the best so far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..core.model import Model
+from . import distributed
+from .logs import Log
+from .loop import Batch, Loop
+
+Infer = Callable[[Model, Batch, Mapping[str, str]], dict[str, Tensor]]
+"""``infer(model, batch, bind)``: the images that a model makes of a batch of one."""
+
+
+@dataclass(frozen=True)
+class Measure:
+    """A metric and the names of the two images that it compares."""
+
+    name: str
+    metric: Callable[[Tensor, Tensor], float]
+    of: str = "output"
+    to: str = "target"
+    higher: bool = True
+    """Whether more is better."""
+
+
+@dataclass(frozen=True)
+class ImageFiles:
+    """Which images are written, and under which names: ``<folder>/<image>/<image>_<iteration>.png``."""
+
+    folder: Path
+    write: Callable[[Path, Tensor], None]
+    """Writes a (C, H, W) uint8 image."""
+    scale: int = 1
+    comparison: bool = False
+    overwrite: bool = False
+    save_gt: bool = False
+    save_lr: bool = False
+
+    def save(self, image: str, step: int, images: Mapping[str, Tensor]) -> None:
+        """Write what the options ask for; ``images`` are (C, H, W) uint8, among them ``output``."""
+        folder = self.folder / image
+        lr = images.get("input")
+        enlarged = None if lr is None else lr.repeat_interleave(self.scale, 1).repeat_interleave(self.scale, 2)
+        stem = image if self.overwrite else f"{image}_{step}"
+        for name, shown in images.items():
+            if name in ("input", "target"):
+                continue
+            if self.comparison and enlarged is not None and enlarged.shape == shown.shape:
+                shown = torch.cat([enlarged, shown], dim=2)
+            self.write(folder / f"{stem if name == 'output' else f'{stem}_{name}'}.png", shown)
+        for wanted, name, extra in ((self.save_gt, "GT", images.get("target")), (self.save_lr, "LQ", enlarged)):
+            path = folder / f"{image}_{name}.png"
+            if wanted and extra is not None and not path.exists():
+                self.write(path, extra)
+
+
+@dataclass(eq=False)
+class Validate:
+    """Runs each set's images through the model (its averaged weights, if given), one by one, sharded over processes."""
+
+    sets: Mapping[str, Callable[[], Iterator[Batch]]]
+    """By name; each call gives this process's share of the images, as batches of one."""
+    measures: Sequence[Measure]
+    infer: Infer
+    log: Log
+    epoch: Callable[[int], int]
+    averaged: Callable[[Model], Model] = lambda model: model
+    files: ImageFiles | None = None
+    observers: Sequence[Callable[[int, Mapping[str, float]], None]] = ()
+    """Called with the means by metric: schedules that watch a plateau, keepers of the best."""
+    means: dict[str, dict[str, float]] = field(default_factory=dict, init=False)
+    """Of the last validation: by set, then by metric."""
+
+    def __call__(self, loop: Loop) -> None:
+        """Validate, and say the result."""
+        for name, images in self.sets.items():
+            rows = [self._image(loop, batch) for batch in images()]
+            self.means[name] = _means([row for part in distributed.gather(rows) for row in part])
+            self._say(loop, name)
+        first = next(iter(self.means.values()), {})
+        for observe in self.observers:
+            observe(loop.step, first)
+
+    @torch.inference_mode()
+    def outputs(self, loop: Loop, batch: Batch) -> dict[str, Tensor]:
+        """The images that the model, with its averaged weights if there are any, makes of a batch of one."""
+        model = self.averaged(loop.model)
+        was_training = {n: m.training for n, m in model.networks.items()}
+        for network in model.networks.values():
+            network.eval()
+        bind = loop.phases.at(max(loop.step - 1, 0)).bind
+        with torch.autocast(loop.device.type, dtype=loop.amp, enabled=loop.amp is not None):
+            images = self.infer(model, loop.on_device(batch), bind)
+        for name, network in model.networks.items():
+            network.train(was_training[name])
+        return images
+
+    def _image(self, loop: Loop, batch: Batch) -> dict[str, float]:
+        outputs = self.outputs(loop, batch)
+        given = {k: v for k, v in loop.on_device(batch).items() if isinstance(v, Tensor) and v.ndim == 4}
+        rounded = {k: to_bytes(v[0]) for k, v in (given | outputs).items()}
+        if self.files is not None:
+            path = str(batch["path"][0])
+            self.files.save(Path(path).stem, loop.step, {k: v.cpu() for k, v in rounded.items()})
+            self.log.image(f"val/{Path(path).stem}", rounded[next(iter(outputs))].cpu(), loop.step)
+        exact = {k: v.float() / 255 for k, v in rounded.items()}
+        return {m.name: m.metric(exact[m.of], exact[m.to]) for m in self.measures if m.of in exact and m.to in exact}
+
+    def _say(self, loop: Loop, name: str) -> None:
+        means = self.means[name]
+        which = "" if len(self.sets) == 1 else f" {name}:"
+        text = f"# Validation #{which} " + ", ".join(f"{k.upper()}: {v:.5g}" for k, v in means.items())
+        self.log.say(text)
+        self.log.validation(f"<epoch:{self.epoch(loop.step):3d}, iter:{loop.step:8,d}> {text}")
+        tagged = means if len(self.sets) == 1 else {f"{name}/{k}": v for k, v in means.items()}
+        self.log.figures(loop.step, tagged)
+
+
+def to_bytes(image: Tensor) -> Tensor:
+    """An image in [0, 1] as it would be written: clipped, rounded, uint8."""
+    return image.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8)
+
+
+def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """The mean of each metric over the images that have it."""
+    names = dict.fromkeys(name for row in rows for name in row)
+    return {name: _mean([row[name] for row in rows if name in row]) for name in names}
+
+
+def _mean(values: Sequence[float]) -> float:
+    return math.fsum(values) / len(values) if all(math.isfinite(v) for v in values) else sum(values) / len(values)
