@@ -1,0 +1,75 @@
+"""Where a run computes, and in which precision."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import torch
+
+from ..core.errors import OptionErrors
+from ..engine import distributed
+
+SLOW = (
+    "this processor has no instructions for bf16 (avx512_bf16 or amx_bf16): training would be 20 to 30 times slower "
+    "than with amp: off. To do it all the same, write amp_force: true"
+)
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def choose_device(gpu_ids: Sequence[int] | None, say: Callable[[str], None]) -> torch.device:
+    """The device of this process: the GPU that the options give it, or the CPU.
+
+    Raises:
+        OptionErrors: the machine has no GPU of that number.
+    """
+    if gpu_ids is not None and not gpu_ids:
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        if gpu_ids is not None:
+            say(f"gpu_ids: {list(gpu_ids)} asks for CUDA, but there is none here: training on the CPU.")
+        return torch.device("cpu")
+    ids = list(gpu_ids) if gpu_ids is not None else [0]
+    index = ids[distributed.local_rank() % len(ids)]
+    if index >= torch.cuda.device_count():
+        raise OptionErrors(
+            [f"gpu_ids: there is no GPU {index}; this machine has {torch.cuda.device_count()}, from 0 on"]
+        )
+    device = torch.device("cuda", index)
+    torch.cuda.set_device(device)
+    return device
+
+
+def choose_precision(
+    amp: str, device: torch.device, say: Callable[[str], None], *, force: bool = False
+) -> torch.dtype | None:
+    """The dtype of autocast, or None for float32 throughout.
+
+    Raises:
+        OptionErrors: the device cannot compute in it, or only 20-30 times slower.
+    """
+    if amp == "off":
+        return None
+    cuda = device.type == "cuda"
+    if amp == "auto":
+        if not cuda:
+            say("Mixed precision: off, as training on the CPU would not be faster with it.")
+            return None
+        return torch.bfloat16 if torch.cuda.is_bf16_supported(including_emulation=False) else torch.float16
+    if amp == "fp16" and not cuda:
+        raise OptionErrors(["train.amp: fp16 needs a GPU; on the CPU write amp: off"])
+    if amp == "bf16" and not cuda and not force and not cpu_computes_bf16():
+        raise OptionErrors([f"train.amp: {SLOW}"])
+    return DTYPES[amp]
+
+
+def cpu_computes_bf16(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the processor multiplies bf16 matrices in hardware; where that cannot be read, it is taken not to."""
+    if platform.system() == "Darwin":
+        return False
+    try:
+        flags = cpuinfo.read_text(encoding="utf-8", errors="replace").split()
+    except OSError:
+        return False
+    return not {"avx512_bf16", "amx_bf16", "bf16"}.isdisjoint(flags)

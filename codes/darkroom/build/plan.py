@@ -1,0 +1,374 @@
+"""The first of two passes: checks every section against the signature of what it names, and builds nothing."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import re
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..archs import ARCHS
+from ..config.dialects import to_native
+from ..config.options import (
+    SECTIONS,
+    CheckpointOptions,
+    EMAOptions,
+    LoaderOptions,
+    LogOptions,
+    MetricOptions,
+    PathOptions,
+    PlayerOptions,
+    RunOptions,
+    ScheduleOptions,
+    SWAOptions,
+    TermOptions,
+    TrainOptions,
+    ValidateOptions,
+)
+from ..config.planner import Plan, Planner, native
+from ..config.source import Section, override, read
+from ..core.errors import OptionErrors
+from ..core.model import MODELS, Model
+from ..core.phases import Phase, PhaseSchedule
+from ..core.registry import did_you_mean
+from ..core.terms import LOSSES, AdversarialLoss
+from ..data import DATASETS
+from ..metrics import METRICS
+from ..optim.optimizers import OPTIMIZERS
+from ..optim.schedules import SCHEDULES
+
+TOP = tuple(f.name for f in dataclasses.fields(RunOptions))
+COMPONENTS = ("model", "datasets", "losses", "phases", "schedule")
+PREFIXES = ("network_", "optim_", "schedule_")
+
+
+@dataclass(frozen=True)
+class TermPlan:
+    """An entry of ``losses``."""
+
+    options: TermOptions
+    loss: Plan
+    inputs: Mapping[str, str]
+    adversarial: bool
+
+    @property
+    def name(self) -> str:
+        """What the log and the phases call it."""
+        return self.options.name or self.loss.type
+
+    def native(self) -> dict[str, Any]:
+        """The entry with every default."""
+        return {**native(self.options), **self.loss.native(), "name": self.name}
+
+
+@dataclass(frozen=True)
+class PlayerPlan:
+    """A player: what it owns, its optimizer and its schedule."""
+
+    owned: tuple[str, ...]
+    options: PlayerOptions
+    optimizer: Plan
+    groups: Mapping[str, Mapping[str, Any]]
+    warmup: ScheduleOptions
+    schedule: Plan | None
+
+
+@dataclass(frozen=True)
+class TrainPlan:
+    """A training run that is known to be constructible, but for what only the built parts can tell."""
+
+    file: Section
+    run: RunOptions
+    train: TrainOptions
+    validate: ValidateOptions
+    checkpoint: CheckpointOptions
+    logger: LogOptions
+    path: PathOptions
+    ema: EMAOptions | None
+    swa: SWAOptions | None
+    model: Plan
+    networks: Mapping[str, Plan]
+    """By field of the model."""
+    players: Mapping[str, PlayerPlan]
+    """In the model's order of play."""
+    terms: Sequence[TermPlan]
+    phases: Sequence[Phase]
+    loader: LoaderOptions
+    dataset: Plan
+    sets: Mapping[str, Plan]
+    """Validation sets by name."""
+    metrics: Sequence[tuple[MetricOptions, Plan]]
+
+    def native(self) -> dict[str, Any]:
+        """The options in their native form, with every default."""
+        sections = {n: native(getattr(self, n)) for n in SECTIONS if getattr(self, n, None) is not None}
+        sections["validate"]["metrics"] = [
+            {**native(o), **m.native(), "name": o.name or m.type} for o, m in self.metrics
+        ]
+        players: dict[str, Any] = {}
+        for name, player in self.players.items():
+            groups = {"groups": {p: dict(s) for p, s in player.groups.items()}} if player.groups else {}
+            players[f"optim_{name}"] = {**native(player.options), **player.optimizer.native(), **groups}
+            schedule = player.schedule.native() if player.schedule else {"type": "constant"}
+            players[f"schedule_{name}"] = {**native(player.warmup), **schedule}
+        data = {
+            "train": {**native(self.loader), **self.dataset.native()},
+            **{n: s.native() for n, s in self.sets.items()},
+        }
+        return {
+            **native(self.run),
+            "model": self.model.native(),
+            "datasets": data,
+            **{f"network_{n}": p.native() for n, p in self.networks.items()},
+            "losses": [t.native() for t in self.terms],
+            **players,
+            "phases": [dataclasses.asdict(p) for p in self.phases],
+            **sections,
+        }
+
+
+def read_options(path: Path, settings: Sequence[str] = ()) -> tuple[Section, list[str]]:
+    """The native options of a file in any spelling, with ``--set`` settings applied; and notes for the user.
+
+    Raises:
+        OptionErrors: the file cannot be read, or says what has no meaning.
+    """
+    file = read(path)
+    override(file, settings)
+    errors: list[str] = []
+    notes: list[str] = []
+    translated = to_native(file, errors, notes)
+    if errors:
+        raise OptionErrors(errors)
+    return translated, notes
+
+
+def plan_training(file: Section) -> TrainPlan:
+    """Check everything that the native options of a training run say.
+
+    Raises:
+        OptionErrors: all that is wrong, each with its place.
+    """
+    p = Planner(file)
+    _sections(p, ("name", "model", "datasets", "losses", "train"))
+    run = p.options(RunOptions, file.only(TOP), "the top of the file")
+    fixed = {name: p.options(cls, file.section(name)) for name, cls in SECTIONS.items() if name != "train"}
+    train = p.options(TrainOptions, file.section("train"))
+    model, networks = _model(p)
+    terms = [term for section in _entries(p, "losses") if (term := _term(p, section)) is not None]
+    players = _players(p, networks)
+    loader, dataset, sets = _data(p)
+    metrics = [_metric(p, section) for section in _validate_metrics(p)]
+    phases = _phases(p, train.iterations if train else 1)
+    p.check()
+    assert run and train and loader and dataset and model  # noqa: PT018
+    plan = TrainPlan(
+        file=file, run=run, train=train, model=model, networks=networks, players=players, terms=terms, phases=phases,
+        loader=loader, dataset=dataset, sets=sets, metrics=[m for m in metrics if m is not None],
+        **{n: o for n, o in fixed.items() if n not in ("test", "ema", "swa")},
+        ema=fixed["ema"] if "ema" in file else None, swa=fixed["swa"] if "swa" in file else None,
+    )  # fmt: skip
+    _cross_check(p, plan)
+    p.check()
+    return plan
+
+
+def _sections(p: Planner, needed: Collection[str]) -> None:
+    known = (*TOP, *COMPONENTS, *SECTIONS)
+    for key in p.file:
+        if key not in known and not key.startswith(PREFIXES):
+            near = did_you_mean(key, [*known, "network_G", "network_D", "optim_G", "optim_D"])
+            p.error(p.file.where(key), f"there is no section {key!r}.{near}")
+    for key in needed:
+        if key not in p.file:
+            p.error(p.file.where(), f"the file needs {key!r}")
+
+
+def _entries(p: Planner, key: str) -> list[Section]:
+    value = p.file.get(key) or []
+    if not isinstance(value, list) or not all(isinstance(v, Section) for v in value):
+        p.error(p.file.where(key), f"{key}: expected a list of entries such as - {{type: l1}}, found {value!r}")
+        return []
+    return value
+
+
+def _model(p: Planner) -> tuple[Plan | None, dict[str, Plan]]:
+    """A network field is filled by ``network_<field>``, or by the section without the field's last suffix."""
+    section = p.file.section("model")
+    kind = section.get("type")
+    if not isinstance(kind, str) or kind not in MODELS:
+        return p.component(MODELS, section), {}
+    factory: Any = MODELS[kind]
+    fields = [f for f in dataclasses.fields(factory) if f.metadata.get("network")]
+    networks = {}
+    used = set()
+    for field in fields:
+        names = (f"network_{field.name}", f"network_{field.name.rpartition('_')[0]}")
+        found = next((n for n in names if n in p.file), None)
+        if found is not None:
+            used.add(found)
+            plan = p.component(ARCHS, p.file.section(found))
+            if plan is not None:
+                networks[field.name] = plan
+        elif field.default is dataclasses.MISSING:
+            p.error(section.where("type"), f"model {kind!r} needs a section {names[0]!r}")
+    for key in p.file:
+        if key.startswith("network_") and key not in used:
+            p.error(p.file.where(key), f"model {kind!r} has no network {key.removeprefix('network_')!r}")
+    return p.component(MODELS, section, [f.name for f in fields]), networks
+
+
+def _term(p: Planner, section: Section) -> TermPlan | None:
+    """In ``{type, **options}``, an option named like a parameter of the loss's call says which tensor to pass it."""
+    options, rest = p.split(TermOptions, section)
+    kind = rest.get("type")
+    factory: Any = LOSSES[kind] if isinstance(kind, str) and kind in LOSSES else None
+    adversarial = inspect.isclass(factory) and issubclass(factory, AdversarialLoss)
+    call = _call(factory.generator if adversarial else factory.forward) if factory else []
+    loss = p.component(LOSSES, rest.without(*call))
+    if options is None or loss is None:
+        return None
+    images = {"prediction": options.of, "target": options.to, "fake": options.of, "real": options.to}
+    inputs = {t: str(name) for t, name in {**images, **rest.only(call)}.items() if t in call}
+    for tensor in call:
+        if tensor not in inputs:
+            p.error(section.where(), f"loss {kind!r} needs {tensor!r}, the name of a tensor")
+    return TermPlan(options, loss, inputs, adversarial)
+
+
+def _call(function: Any) -> list[str]:
+    return [t for t in inspect.signature(function).parameters if t not in ("self", "critic")]
+
+
+def _players(p: Planner, networks: Mapping[str, Plan]) -> dict[str, PlayerPlan]:
+    """Every player of the model whose networks are there."""
+    kind = p.file.section("model").get("type")
+    if not isinstance(kind, str) or kind not in MODELS:
+        return {}
+    factory: Any = MODELS[kind]
+    players = {}
+    for name, owned in factory.players.items():
+        if not all(n in networks for n in owned):
+            continue
+        key = next((k for k in (f"optim_{name}", f"optim_{name.rpartition('_')[2]}") if k in p.file), None)
+        if key is None:
+            p.error(p.file.where(), f"player {name!r} needs a section 'optim_{name}'")
+            continue
+        section = p.file.section(key)
+        options, rest = p.split(PlayerOptions, section.without("groups"))
+        optimizer = p.component(OPTIMIZERS, rest, {"params"})
+        own = f"schedule_{name}"
+        warmup, schedule = p.split(ScheduleOptions, p.file.section(own if own in p.file else "schedule"))
+        planned = p.component(SCHEDULES, schedule) if schedule else None
+        if options and optimizer and warmup:
+            players[name] = PlayerPlan(owned, options, optimizer, section.section("groups"), warmup, planned)
+    return players
+
+
+def _data(p: Planner) -> tuple[LoaderOptions | None, Plan | None, dict[str, Plan]]:
+    sections = p.file.section("datasets")
+    if "train" not in sections:
+        p.error(sections.where(), "datasets: needs 'train'")
+        return None, None, {}
+    loader, rest = p.split(LoaderOptions, sections.section("train"))
+    dataset = p.component(DATASETS, rest)
+    sets = {}
+    for key in sections:
+        if re.fullmatch(r"val(_.*)?", key):
+            # A validation set may be named and have workers, but has no batches.
+            _, rest = p.split(LoaderOptions, sections.section(key))
+            plan = p.component(DATASETS, rest)
+            if plan is not None:
+                sets[key] = plan
+        elif key != "train":
+            p.error(sections.where(key), f"datasets: expected 'train', 'val' or 'val_...', found {key!r}")
+    return loader, dataset, sets
+
+
+def _validate_metrics(p: Planner) -> list[Section]:
+    section = p.file.section("validate")
+    metrics = section.get("metrics") or []
+    return [m if isinstance(m, Section) else Section.make(section.where("metrics"), {"type": m}) for m in metrics]
+
+
+def _metric(p: Planner, section: Section) -> tuple[MetricOptions, Plan] | None:
+    options, rest = p.split(MetricOptions, section)
+    metric = p.component(METRICS, rest)
+    return (options, metric) if options and metric else None
+
+
+def _phases(p: Planner, iterations: int) -> list[Phase]:
+    phases = []
+    for section in _entries(p, "phases"):
+        start = section.get("start", 0)
+        if isinstance(start, float) and 0 < start < 1:  # a fraction of the run
+            section = Section.make(section.place, {**section, "start": round(start * iterations)}, section.places)
+        phase = p.options(Phase, section, "a phase")
+        if phase is not None:
+            phases.append(phase)
+    try:
+        PhaseSchedule(phases)
+    except ValueError as error:
+        p.error(p.file.where("phases"), str(error))
+    return phases
+
+
+def _cross_check(p: Planner, plan: TrainPlan) -> None:
+    """What no section can know alone."""
+    model: Any = MODELS[plan.model.type]
+    yields: Any = getattr(plan.dataset.factory, "yields", ())
+    lacking = [name for name in model.reads if name not in yields]
+    if lacking:
+        p.error(plan.dataset.where, f"dataset {plan.dataset.type!r} gives {yields}, but the model also reads {lacking}")
+    tensors = {*yields, *model.rules, *model.aliases}
+    names = [t.name for t in plan.terms]
+    for term, section in zip(plan.terms, _entries(p, "losses"), strict=True):
+        for parameter, name in [*term.inputs.items(), *([("given", term.options.given)] if term.options.given else [])]:
+            if name not in tensors:
+                hint = did_you_mean(name, tensors) or f" There are: {', '.join(sorted(tensors))}"
+                p.error(section.where(), f"loss {term.name!r}: {parameter}: there is no tensor {name!r}.{hint}")
+        if names.count(term.name) > 1:
+            p.error(section.where(), f"two losses are called {term.name!r}; give one another 'name'")
+        critic = term.options.critic or "D"
+        if term.adversarial and critic not in plan.networks:
+            p.error(section.where(), f"loss {term.name!r} needs a section 'network_{critic}' for its critic")
+        player = term.options.player
+        if player is not None and player not in plan.players:
+            p.error(
+                section.where(), f"loss {term.name!r}: there is no player {player!r}, only {', '.join(plan.players)}"
+            )
+    _check_phases(p, plan, model, names)
+
+
+def _check_phases(p: Planner, plan: TrainPlan, model: type[Model], names: Sequence[str]) -> None:
+    sections = _entries(p, "phases") or [p.file]
+    for phase, section in zip(plan.phases or [Phase()], sections, strict=True):
+        where = section.where()
+        for name in phase.losses or ():
+            if name not in names:
+                p.error(where, f"phase {phase.name!r}: there is no loss {name!r}, only {', '.join(names)}")
+        for name in phase.players or plan.players:
+            if name not in plan.players:
+                p.error(where, f"phase {phase.name!r}: there is no player {name!r}, only {', '.join(plan.players)}")
+            elif not any(
+                learns_from(plan, t, name) for t in plan.terms if phase.losses is None or t.name in phase.losses
+            ):
+                p.error(where, f"phase {phase.name!r}: player {name!r} has no loss to learn from")
+    del model
+
+
+def learns_from(plan: TrainPlan, term: TermPlan, player: str) -> bool:
+    """Whether the term is part of the player's objective, on either side."""
+    critic = term.options.critic or "D"
+    judges = term.adversarial and critic in plan.players[player].owned
+    return judges or player == player_of(plan, term)
+
+
+def player_of(plan: TrainPlan, term: TermPlan) -> str:
+    """The player that minimises the term: the stated one, or the first that owns no critic."""
+    critics = {t.options.critic or "D" for t in plan.terms if t.adversarial}
+    first = next((n for n, player in plan.players.items() if not critics & {*player.owned}), next(iter(plan.players)))
+    return term.options.player or first
