@@ -31,7 +31,7 @@ from ..config.options import (
 from ..config.planner import Plan, Planner, native
 from ..config.source import Section, override, read
 from ..core.errors import OptionErrors
-from ..core.model import MODELS, Model
+from ..core.model import MODELS
 from ..core.phases import Phase, PhaseSchedule
 from ..core.registry import did_you_mean
 from ..core.terms import LOSSES, AdversarialLoss
@@ -155,21 +155,25 @@ def plan_training(file: Section) -> TrainPlan:
     p = Planner(file)
     _sections(p, ("name", "model", "datasets", "losses", "train"))
     run = p.options(RunOptions, file.only(TOP), "the top of the file")
-    fixed = {name: p.options(cls, file.section(name)) for name, cls in SECTIONS.items() if name != "train"}
     train = p.options(TrainOptions, file.section("train"))
+    validate = p.options(ValidateOptions, file.section("validate"))
+    checkpoint = p.options(CheckpointOptions, file.section("checkpoint"))
+    logger = p.options(LogOptions, file.section("logger"))
+    path = p.options(PathOptions, file.section("path"))
+    ema = p.options(EMAOptions, file.section("ema")) if "ema" in file else None
+    swa = p.options(SWAOptions, file.section("swa")) if "swa" in file else None
     model, networks = _model(p)
     terms = [term for section in _entries(p, "losses") if (term := _term(p, section)) is not None]
     players = _players(p, networks)
     loader, dataset, sets = _data(p)
-    metrics = [_metric(p, section) for section in _validate_metrics(p)]
+    metrics = [m for section in _validate_metrics(p) if (m := _metric(p, section)) is not None]
     phases = _phases(p, train.iterations if train else 1)
     p.check()
-    assert run and train and loader and dataset and model  # noqa: PT018
+    assert run and train and validate and checkpoint and logger and path and model and loader and dataset
     plan = TrainPlan(
-        file=file, run=run, train=train, model=model, networks=networks, players=players, terms=terms, phases=phases,
-        loader=loader, dataset=dataset, sets=sets, metrics=[m for m in metrics if m is not None],
-        **{n: o for n, o in fixed.items() if n not in ("test", "ema", "swa")},
-        ema=fixed["ema"] if "ema" in file else None, swa=fixed["swa"] if "swa" in file else None,
+        file=file, run=run, train=train, validate=validate, checkpoint=checkpoint, logger=logger, path=path, ema=ema,
+        swa=swa, model=model, networks=networks, players=players, terms=terms, phases=phases, loader=loader,
+        dataset=dataset, sets=sets, metrics=metrics,
     )  # fmt: skip
     _cross_check(p, plan)
     p.check()
@@ -340,10 +344,10 @@ def _cross_check(p: Planner, plan: TrainPlan) -> None:
             p.error(
                 section.where(), f"loss {term.name!r}: there is no player {player!r}, only {', '.join(plan.players)}"
             )
-    _check_phases(p, plan, model, names)
+    _check_phases(p, plan, names)
 
 
-def _check_phases(p: Planner, plan: TrainPlan, model: type[Model], names: Sequence[str]) -> None:
+def _check_phases(p: Planner, plan: TrainPlan, names: Sequence[str]) -> None:
     sections = _entries(p, "phases") or [p.file]
     for phase, section in zip(plan.phases or [Phase()], sections, strict=True):
         where = section.where()
@@ -357,7 +361,6 @@ def _check_phases(p: Planner, plan: TrainPlan, model: type[Model], names: Sequen
                 learns_from(plan, t, name) for t in plan.terms if phase.losses is None or t.name in phase.losses
             ):
                 p.error(where, f"phase {phase.name!r}: player {name!r} has no loss to learn from")
-    del model
 
 
 def learns_from(plan: TrainPlan, term: TermPlan, player: str) -> bool:

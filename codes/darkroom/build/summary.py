@@ -86,7 +86,7 @@ def _details(
 
 def table(rows: list[tuple[str, dict[str, tuple[float, float]]]]) -> str:
     """PSNR and SSIM on Y by image, for bicubic and the model, and what was gained."""
-    means = {k: tuple(float(np.mean([m[k][i] for _, m in rows])) for i in (0, 1)) for k in ("bicubic", "model")}
+    means = {k: _mean([m[k] for _, m in rows]) for k in ("bicubic", "model")}
     width = max(12, *(len(name) for name, _ in rows))
     psnr, ssim = f"{'PSNR-Y bicubic':>14}  {'model':>7}  {'gain':>9}", f"{'SSIM-Y bicubic':>14}  {'model':>7}"
     head = f"{'photograph':{width}}  {psnr}  {ssim}"
@@ -95,3 +95,7 @@ def table(rows: list[tuple[str, dict[str, tuple[float, float]]]]) -> str:
         (bp, bs), (mp, ms) = m["bicubic"], m["model"]
         lines.append(f"{name:{width}}  {bp:14.2f}  {mp:7.2f}  {mp - bp:+6.2f} dB  {bs:14.4f}  {ms:7.4f}")
     return "\n".join(lines)
+
+
+def _mean(pairs: list[tuple[float, float]]) -> tuple[float, float]:
+    return float(np.mean([a for a, _ in pairs])), float(np.mean([b for _, b in pairs]))

@@ -42,7 +42,7 @@ from ..inference.weights import load_weights, save_weights
 from ..losses.pool import ImagePool
 from ..optim.averages import WeightAverage, equal, exponential
 from ..optim.clipping import AutoClip, ClipNorm, ClipValue
-from ..optim.schedules import ReduceLROnPlateau, SWAAnneal, WarmUp
+from ..optim.schedules import Plateau, SWAAnneal, WarmUp
 from .device import choose_device, choose_precision
 from .plan import PlayerPlan, TrainPlan, player_of
 from .summary import summarise
@@ -198,7 +198,7 @@ def _make_model(
         distributed.synchronise_batch_norm(network, device)
         network.to(device)
         if plan.train.channels_last:
-            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+            network.to(memory_format=torch.channels_last)
         if plan.train.compile:
             network.compile()
     model: Model = plan.model.make(**networks)
@@ -276,7 +276,7 @@ def _check_modules(plan: TrainPlan, model: Model) -> None:
             try:
                 model.module(path)
             except (KeyError, AttributeError):
-                name, _, inner = path.partition(".")
+                name = path.partition(".")[0]
                 there = (
                     [n for n, _ in model.networks[name].named_children()]
                     if name in model.networks
@@ -286,17 +286,16 @@ def _check_modules(plan: TrainPlan, model: Model) -> None:
                     plan.file.where("phases"),
                     f"phase {phase.name!r}: no module {path!r}; there are: {', '.join(there)}",
                 )
-                del inner
     p.check()
 
 
-def _plateau(schedule: Schedule) -> ReduceLROnPlateau | None:
+def _plateau(schedule: Schedule) -> Plateau | None:
     while isinstance(schedule, (WarmUp, SWAAnneal)):
         schedule = schedule.then
-    return schedule if isinstance(schedule, ReduceLROnPlateau) else None
+    return schedule if isinstance(schedule, Plateau) else None
 
 
-def _observe(schedule: ReduceLROnPlateau, step: int, means: Mapping[str, float]) -> None:
+def _observe(schedule: Plateau, step: int, means: Mapping[str, float]) -> None:
     del step
     if schedule.metric in means:
         schedule.observe(means[schedule.metric])

@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from torch import Tensor
 
@@ -32,11 +32,14 @@ class _BarHandler(logging.Handler):
 class Log:
     """The log of a run. Only the first process writes."""
 
-    def __init__(self, folder: Path | None = None, tensorboard: Path | None = None) -> None:
-        """Write files into ``folder`` and TensorBoard's into ``tensorboard``; None writes none."""
+    def __init__(self, folder: Path | None = None, tensorboard: Path | None = None, kind: str = "train") -> None:
+        """Write files into ``folder`` and TensorBoard's into ``tensorboard``; None writes none.
+
+        ``kind`` begins the name of the log: ``train_<time>.log``.
+        """
         self._tensorboard = tensorboard if distributed.rank() == 0 else None
         self._writer: Any = None
-        self._figures: TextIO | None = None
+        self._figures_file: Path | None = None
         self._logger = logging.getLogger(f"darkroom.run.{id(self)}")
         self._logger.propagate = False
         self._logger.setLevel(logging.INFO if distributed.rank() == 0 else logging.CRITICAL)
@@ -47,9 +50,9 @@ class Log:
         if folder is not None and distributed.rank() == 0:
             folder.mkdir(parents=True, exist_ok=True)
             stamp = time.strftime("%y%m%d-%H%M%S")
-            self._add(self._logger, logging.FileHandler(folder / f"train_{stamp}.log", encoding="utf-8"))
+            self._add(self._logger, logging.FileHandler(folder / f"{kind}_{stamp}.log", encoding="utf-8"))
             self._add(self._validation, logging.FileHandler(folder / f"val_{stamp}.log", encoding="utf-8", delay=True))
-            self._figures = (folder / "metrics.jsonl").open("a", encoding="utf-8")
+            self._figures_file = folder / "metrics.jsonl"
 
     def _add(self, logger: logging.Logger, handler: logging.Handler) -> None:
         handler.setFormatter(logging.Formatter(FORMAT, DATE))
@@ -69,9 +72,9 @@ class Log:
 
     def figures(self, step: int, figures: Mapping[str, float], *, scalars: bool = True) -> None:
         """One line of ``metrics.jsonl``, and TensorBoard scalars by the same names."""
-        if self._figures is not None:
-            self._figures.write(json.dumps({"iter": step, **figures}) + "\n")
-            self._figures.flush()
+        if self._figures_file is not None:
+            with self._figures_file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"iter": step, **figures}) + "\n")
         if scalars and self.board is not None:
             for name, value in figures.items():
                 self.board.add_scalar(name, value, step)
@@ -87,15 +90,13 @@ class Log:
         if self._writer is None and self._tensorboard is not None:
             from torch.utils.tensorboard import SummaryWriter
 
-            self._writer = SummaryWriter(str(self._tensorboard))  # type: ignore[no-untyped-call]
+            self._writer = SummaryWriter(str(self._tensorboard))
         return self._writer
 
     def close(self) -> None:
         """Put everything on the disk."""
         if self._writer is not None:
             self._writer.close()
-        if self._figures is not None:
-            self._figures.close()
         for logger in (self._logger, self._validation):
             for handler in [*logger.handlers]:
                 handler.close()

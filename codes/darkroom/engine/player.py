@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-Schedule = Callable[[int, float], float]
-"""``schedule(step, rate)``: the learning rate of an iteration, from the one in the option file."""
 Clip = Callable[[list[Tensor], Tensor], None]
 """``clip(gradients, norm)`` changes the gradients, whose total norm is given, in place."""
+
+
+class Schedule(Protocol):
+    """The learning rate as a function of the iteration."""
+
+    def __call__(self, step: int, rate: float) -> float:
+        """The learning rate after ``step`` iterations, from the ``rate`` of the option file."""
+        ...
 
 
 def constant(step: int, rate: float) -> float:

@@ -1,0 +1,282 @@
+"""Runs a trained network over folders and test sets, and measures where there is ground truth."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from ..archs import ARCHS
+from ..config.options import SECTIONS, LoaderOptions, MetricOptions, PathOptions, RunOptions, TestOptions
+from ..config.planner import Plan, Planner
+from ..config.source import Section
+from ..core.errors import DataError, OptionErrors
+from ..core.network import Network
+from ..core.registry import did_you_mean
+from ..data import DATASETS
+from ..data.images import Picture, read
+from ..engine.logs import Log
+from ..filters.resize import resize_uint8
+from ..inference.allocator import keep_large_buffers
+from ..inference.folder import (
+    Job,
+    Report,
+    Results,
+    Upscaler,
+    UpscaleSettings,
+    plan,
+    upscale_folder,
+    work_through,
+)
+from ..inference.weights import load_any, load_weights
+from ..metrics import METRICS, Metric
+from .device import choose_device
+
+
+@dataclass(frozen=True)
+class TestPlan:
+    """A test that is known to be constructible."""
+
+    run: RunOptions
+    test: TestOptions
+    path: PathOptions
+    network: Plan | None
+    """None: whatever the weights file holds."""
+    sets: Mapping[str, Plan]
+    """Test sets by the name of their folder of results."""
+    metrics: Sequence[tuple[MetricOptions, Plan]]
+
+
+def plan_testing(file: Section) -> TestPlan:
+    """Check everything that the native options of a test say.
+
+    Raises:
+        OptionErrors: all that is wrong, each with its place.
+    """
+    p = Planner(file)
+    top = [f.name for f in dataclasses.fields(RunOptions)]
+    known = [*top, "model", "datasets", "network_G", *SECTIONS]
+    for key in file:
+        if key not in known:
+            p.error(file.where(key), f"there is no section {key!r} in a test.{did_you_mean(key, known)}")
+    run = p.options(RunOptions, file.only(top), "the top of the file")
+    test = p.options(TestOptions, file.section("test"))
+    path = p.options(PathOptions, file.section("path"))
+    network = p.component(ARCHS, file.section("network_G")) if "network_G" in file else None
+    sets: dict[str, Plan] = {}
+    for key in file.section("datasets"):
+        section = file.section("datasets").section(key)
+        loader, rest = p.split(LoaderOptions, section)
+        dataset = p.component(DATASETS, rest)
+        name = (loader.name if loader else None) or key
+        if name in sets:
+            p.error(section.where(), f"two test sets are called {name!r}: their results would overwrite each other")
+        if dataset is not None:
+            sets[name] = dataset
+    if not sets and not p.errors:
+        p.error(file.where("datasets"), "a test needs at least one dataset")
+    if path is not None and "G" not in path.pretrain:
+        p.error(
+            file.where("path"), "a test needs path.pretrain_model_G (natively path.pretrain: {G: ...}), the weights"
+        )
+    metrics = [_metric(p, m) for m in file.section("test").get("metrics") or []]
+    p.check()
+    assert run is not None
+    assert test is not None
+    assert path is not None
+    return TestPlan(run, test, path, network, sets, [m for m in metrics if m is not None])
+
+
+def _metric(p: Planner, section: Any) -> tuple[MetricOptions, Plan] | None:
+    if not isinstance(section, Section):
+        section = Section.make(p.file.where("test"), {"type": section})
+    options, rest = p.split(MetricOptions, section)
+    metric = p.component(METRICS, rest)
+    return (options, metric) if options and metric else None
+
+
+def load_network(
+    weights: Path, planned: Plan | None, scale: int | None, strict: bool, say: Callable[[str], None]
+) -> Network:
+    """The network of the options with these weights; without options, the one that the file turns out to hold."""
+    if planned is None:
+        return load_any(weights, [c for n in ARCHS if isinstance(c := ARCHS[n], type)], scale)
+    network: Network = planned.make()
+    for note in load_weights(network, weights, strict):
+        say(note)
+    return network
+
+
+def run_tests(plan: TestPlan) -> int:
+    """Run every test set into ``results/<name>/<set>``; the exit code is 1 if a file failed."""
+    keep_large_buffers()
+    root = Path(plan.path.root).expanduser() / "results" / plan.run.name
+    root.mkdir(parents=True, exist_ok=True)
+    log = Log(root, kind="test")
+    try:
+        device = choose_device(plan.run.gpu_ids, log.warn)
+        weights = Path(plan.path.pretrain["G"]).expanduser()
+        network = load_network(weights, plan.network, plan.run.scale, plan.path.strict, log.say)
+        test = plan.test
+        settings = UpscaleSettings(
+            tile=test.tile, overlap=test.overlap, self_ensemble=test.self_ensemble, suffix=test.suffix
+        )
+        upscaler = Upscaler(network, settings, in_nc=input_channels(network), device=device, say=log.say)
+        log.say(f"{type(network).__name__} x{network.scale} from {weights}, on {device}")
+        failed = 0
+        for name, planned in plan.sets.items():
+            dataset = planned.make()
+            test_set = TestSet(name, pairs_of(dataset), upscaler, plan.run.scale, test.comparison, _metrics(plan))
+            failed += len(test_set.run(root / name, settings, log).failed)
+    finally:
+        log.close()
+    return 1 if failed else 0
+
+
+def _metrics(plan: TestPlan) -> dict[str, Metric]:
+    return {o.name or m.type: m.make() for o, m in plan.metrics}
+
+
+def pairs_of(dataset: Any) -> list[tuple[Path | None, Path | None]]:
+    """(target, input) of each item of a dataset."""
+    return list(dataset.pairs())
+
+
+def input_channels(network: Network) -> int:
+    """How many channels the first convolution takes, as images have 1 or 3."""
+    first = next(m for m in network.modules() if isinstance(m, torch.nn.Conv2d))
+    return 1 if first.in_channels == 1 or first.in_channels in (4, 16) else 3
+
+
+@dataclass(eq=False)
+class TestSet:
+    """One test set: LR files, or HR files that are made small first; measured where the target is known."""
+
+    name: str
+    pairs: Sequence[tuple[Path | None, Path | None]]
+    upscaler: Upscaler
+    scale: int
+    comparison: bool
+    metrics: Mapping[str, Metric]
+    values: dict[str, dict[str, float]] = field(default_factory=dict, init=False)
+    """By image, then by metric."""
+
+    def run(self, output: Path, settings: UpscaleSettings, log: Log) -> Report:
+        """Write the results into ``output`` and say the metrics."""
+        self._targets = {i or t: t for t, i in self.pairs}
+        self._made = {t for t, i in self.pairs if i is None}
+        sources = [i or t for t, i in self.pairs]
+        jobs = plan([s for s in sources if s is not None], output, settings)
+        log.say(f"Testing [{self.name}]: {len(jobs)} images into {output}")
+        report = work_through(jobs, self._work, on_result=lambda job, _: self._say(job, log), say=log.warn)
+        log.say(f"[{self.name}]: {report}")
+        if self.values:
+            log.say(f"----Average metrics results for {self.name}----\n{self._averages()}")
+        return report
+
+    def _work(self, job: Job, picture: Picture) -> Results:
+        given = self._shrunk(picture) if job.source in self._made else picture
+        result = self.upscaler(given)
+        target = self._targets.get(job.source)
+        if target is not None and self.metrics:
+            truth = picture if job.source in self._made else read(target)
+            self.values[job.source.stem] = self._measure(result, truth, target)
+        return {"": beside(given, result, self.upscaler.scale) if self.comparison else result}
+
+    def _shrunk(self, picture: Picture) -> Picture:
+        height, width = (s // self.scale * self.scale for s in picture.pixels.shape[:2])
+        if not height or not width:
+            raise DataError(f"{picture.pixels.shape[1]}x{picture.pixels.shape[0]} is too small for scale {self.scale}")
+        return Picture(pixels=resize_uint8(as_bytes(picture.pixels)[:height, :width], 1 / self.scale))
+
+    def _measure(self, result: Picture, truth: Picture, path: Path) -> dict[str, float]:
+        height, width = result.pixels.shape[:2]
+        if not (0 <= truth.pixels.shape[0] - height < self.scale and 0 <= truth.pixels.shape[1] - width < self.scale):
+            size = f"{truth.pixels.shape[1]}x{truth.pixels.shape[0]}"
+            raise DataError(f"the result is {width}x{height}, but {path} is {size}: is the scale {self.scale}?")
+        images = [_unit(p.pixels[:height, :width]) for p in (result, truth)]
+        channels = max(i.shape[0] for i in images)
+        a, b = (i.expand(channels, -1, -1) for i in images)
+        return {name: metric(a, b) for name, metric in self.metrics.items()}
+
+    def _say(self, job: Job, log: Log) -> None:
+        values = self.values.get(job.source.stem)
+        if values:
+            log.say(f"{job.source.stem} - " + ", ".join(f"{n.upper()}: {v:.5g}" for n, v in values.items()))
+
+    def _averages(self) -> str:
+        """RGB first, then what is measured on Y, as the known logs have it."""
+        names = list(self.metrics)
+        lines = []
+        for title, group in (
+            ("", [n for n in names if not n.endswith("_y")]),
+            ("Y: ", [n for n in names if n.endswith("_y")]),
+        ):
+            if group:
+                means = {n: math.fsum(v[n] for v in self.values.values()) / len(self.values) for n in group}
+                lines.append(title + ", ".join(f"{n.upper()}: {v:.5g}" for n, v in means.items()))
+        return "\n".join(lines)
+
+
+def as_bytes(pixels: np.ndarray) -> np.ndarray:
+    """(H, W, C) in 8 bits."""
+    return pixels if pixels.dtype == np.uint8 else np.round(pixels / 257).astype(np.uint8)
+
+
+def _unit(pixels: np.ndarray) -> torch.Tensor:
+    """(H, W, C) -> (C, H, W) in [0, 1], rounded to 8 bits, as metrics take it."""
+    return torch.from_numpy(np.ascontiguousarray(as_bytes(pixels))).permute(2, 0, 1).float() / 255
+
+
+def beside(given: Picture, result: Picture, scale: int) -> Picture:
+    """The input, enlarged by repeating pixels, and the result in one picture."""
+    small = as_bytes(given.pixels).repeat(scale, axis=0).repeat(scale, axis=1)
+    large = as_bytes(result.pixels)
+    channels = max(small.shape[2], large.shape[2])
+    parts = [np.broadcast_to(p, (*p.shape[:2], channels)) if p.shape[2] == 1 else p for p in (small, large)]
+    return Picture(pixels=np.concatenate(parts, axis=1))
+
+
+def parse_device(text: str | None) -> tuple[int, ...] | None:
+    """``cpu``, ``cuda`` or ``cuda:1`` as ``gpu_ids``.
+
+    Raises:
+        OptionErrors: it is none of them.
+    """
+    if text is None:
+        return None
+    if text == "cpu":
+        return ()
+    match = re.fullmatch(r"cuda(?::(\d+))?", text)
+    if match is None:
+        raise OptionErrors([f"--device: expected cpu, cuda or cuda:N, found {text!r}"])
+    return (int(match[1] or 0),)
+
+
+def upscale(
+    inputs: Sequence[Path], model: Path, output: Path, *, scale: int | None, device: str | None,
+    say: Callable[[str], None], **settings: Any,
+) -> int:  # fmt: skip
+    """Every image of ``inputs`` through the network in ``model``; the exit code is 1 if a file failed.
+
+    Raises:
+        DarkroomError: there is nothing to read, or the model cannot be loaded.
+    """
+    keep_large_buffers()
+    try:
+        chosen = UpscaleSettings(**settings)
+    except ValueError as error:
+        raise OptionErrors([str(error)]) from None
+    target = choose_device(parse_device(device), say)
+    network = load_network(model, None, scale, strict=True, say=say)
+    say(f"{type(network).__name__} x{network.scale} from {model}, on {target}")
+    report = upscale_folder(network, inputs, output, chosen, in_nc=input_channels(network), device=target)
+    say(f"{report}\nResults: {output}")
+    return 1 if report.failed else 0
