@@ -93,7 +93,12 @@ def train(path: Path, *settings: str) -> dict[str, torch.Tensor]:
 def equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> bool:
     assert a.keys() == b.keys()
     assert a
-    return all(torch.equal(a[k], b[k]) for k in a)
+    return all(bits(a[k]) == bits(b[k]) for k in a)
+
+
+def bits(tensor: torch.Tensor) -> bytes:
+    """Also those of NaN, which fills what is not used yet."""
+    return tensor.contiguous().numpy().tobytes()
 
 
 def environment() -> dict[str, str]:

@@ -13,7 +13,7 @@ from runs import GAN, ROOT, environment, native, train, write
 def options(root, **changes):
     """SGD, as Adam would hide a wrong scale; batch norm in D, relativistic means over the batch."""
     discriminator = {"type": "discriminator_vgg", "nf": 8, "size": 32, "norm_type": "batch"}
-    sgd = {"type": "sgd", "lr": 0.05}
+    sgd = {"type": "sgd", "momentum": 0, "lr": 0.05}
     given = native(root, **{**GAN, "network_D": discriminator, "optim_G": sgd, "optim_D": sgd}, **changes)
     given["datasets"]["val"] = {"type": "aligned", "target": given["datasets"]["train"]["target"], "limit": 3}
     return {**given, "validate": {"every": 6, "metrics": [{"type": "psnr"}]}}

@@ -323,7 +323,7 @@ def _phases(p: Planner, iterations: int) -> list[Phase]:
 def _cross_check(p: Planner, plan: TrainPlan) -> None:
     """What no section can know alone."""
     model: Any = MODELS[plan.model.type]
-    yields: Any = getattr(plan.dataset.factory, "yields", ())
+    yields = plan.dataset.factory.yields
     lacking = [name for name in model.reads if name not in yields]
     if lacking:
         p.error(plan.dataset.where, f"dataset {plan.dataset.type!r} gives {yields}, but the model also reads {lacking}")

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..data.images import write
 from ..engine.validate import to_bytes
-from ..filters.resize import imresize
+from ..filters.resize import resize
 from ..inference.sheets import Cell, enlarged, sheet
 from ..metrics.fidelity import PSNR, SSIM
 
@@ -51,7 +51,7 @@ def _images(run: Run, batch: Mapping[str, Any], scale: int) -> dict[str, Tensor]
     assert run.validate is not None
     outputs = run.validate.outputs(run.loop, batch)
     given = run.loop.prepare({k: v for k, v in batch.items() if isinstance(v, Tensor)})
-    bicubic = imresize(given["input"][0].float(), scale)
+    bicubic = resize(given["input"].float(), scale)[0]
     raw = {
         "input": given["input"][0],
         "bicubic": bicubic,

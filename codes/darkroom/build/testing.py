@@ -21,6 +21,7 @@ from ..core.errors import DataError, OptionErrors
 from ..core.network import Network
 from ..core.registry import did_you_mean
 from ..data import DATASETS
+from ..data.dataset import ImageDataset
 from ..data.images import Picture, read
 from ..engine.logs import Log
 from ..filters.resize import resize_uint8
@@ -144,9 +145,11 @@ def _metrics(plan: TestPlan) -> dict[str, Metric]:
     return {o.name or m.type: m.make() for o, m in plan.metrics}
 
 
-def pairs_of(dataset: Any) -> list[tuple[Path | None, Path | None]]:
-    """(target, input) of each item of a dataset."""
-    return list(dataset.pairs())
+def pairs_of(dataset: ImageDataset) -> list[tuple[Path | None, Path | None]]:
+    """(target, input) of each item: a target without an input is made small first."""
+    if "target" in dataset.yields:
+        return [(target, given) for target, given in dataset.pairs()]
+    return [(None, given) for given, _ in dataset.pairs()]
 
 
 def input_channels(network: Network) -> int:

@@ -24,7 +24,7 @@ from ..core.model import Model
 from ..core.network import Network
 from ..core.phases import PhaseSchedule
 from ..core.terms import AdversarialLoss, FoolTerm, ImageTerm, JudgeTerm, Term
-from ..data.images import write_tensor
+from ..data.images import write
 from ..data.photographs import write_sample
 from ..data.stream import Stream, stream, to_unit, whole
 from ..engine import distributed
@@ -312,7 +312,7 @@ def _keeper(best: Best, saver: Saver) -> Callable[[int, Mapping[str, float]], No
 def _higher(plan: TrainPlan, name: str) -> bool:
     for options, metric in plan.metrics:
         if (options.name or metric.type) == name:
-            return bool(getattr(metric.factory, "higher", True))
+            return bool(metric.factory.higher)
     named = ", ".join(o.name or m.type for o, m in plan.metrics) or "none"
     raise OptionErrors([f"checkpoint.best: {name!r} is not a metric of validation; there are: {named}"])
 
@@ -354,18 +354,20 @@ def _make_validate(
         return None
     o = plan.validate
     sets = {name: _share(p.make()) for name, p in plan.sets.items()}
-    measures = [
-        Measure(m.name or p.type, p.make(), m.of, m.to, bool(getattr(p.factory, "higher", True)))
-        for m, p in plan.metrics
-    ]
+    measures = [Measure(m.name or p.type, p.make(), m.of, m.to, bool(p.factory.higher)) for m, p in plan.metrics]
     images = ImageFiles(
-        experiment.folder / "val_images", write_tensor, plan.run.scale, o.comparison, o.overwrite, o.save_gt, o.save_lr
+        experiment.folder / "val_images", _write_image, plan.run.scale, o.comparison, o.overwrite, o.save_gt, o.save_lr
     )
     average = averages.get("ema") if plan.ema is not None and plan.ema.validate else None
     averaged = partial(_averaged, average) if average is not None else _as_it_is
     unit = max(getattr(plan.networks[n].factory, "multiple_of", 1) for n in plan.networks)
     infer = partial(_infer, Tiler(plan.run.scale, unit, o.tile, say=log.say))
     return Validate(sets, measures, infer, log, epoch, averaged, images if o.save_images else None, observers)
+
+
+def _write_image(path: Path, image: Tensor) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, image.permute(1, 2, 0).contiguous().numpy())
 
 
 def _share(dataset: Any) -> Callable[[], Iterator[Mapping[str, Any]]]:

@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
         "--set", action="append", default=[], metavar="KEY=VALUE", help="change an option, e.g. train.niter=9"
     )
     p.add_argument("--dry-run", action="store_true", help="print the options in their native form with every default")
-    p.add_argument("--check", action="store_true", help="check options and data, try one step, then say what to expect")
+    p.add_argument("--check", action="store_true", help="look at all data, try one step, then say what to expect")
     return p
 
 
@@ -62,7 +62,7 @@ def _main(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     if args.check:
         from ..build.check import check
 
-        return check(plan, notes)
+        return check(plan, notes, option_file(args.opt))
     return _train(plan, args.opt, notes)
 
 

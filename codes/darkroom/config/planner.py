@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -24,7 +24,8 @@ class Plan:
     """A component that is known to be constructible."""
 
     type: str
-    factory: Callable[..., Any]
+    factory: Any
+    """Its class or function."""
     arguments: Mapping[str, Any]
     where: str
     given: Collection[str] = ()

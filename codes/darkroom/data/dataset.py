@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, ClassVar, Protocol
 
 import numpy as np
@@ -28,6 +30,15 @@ class ImageDataset(Protocol):
 
     yields: ClassVar[tuple[str, ...]]
     """Names of the image tensors that an item may have."""
+
+    crop: int | None
+    """Side of the random part of an image that an item is; None for whole images."""
+    strays: Sequence[Path]
+    """Files that belong to no item."""
+
+    def pairs(self) -> list[tuple[Path, Path | None]]:
+        """The files of every item: the image, and its degraded input if there is a file of it."""
+        ...
 
     def __len__(self) -> int:
         """How many items there are."""

@@ -40,8 +40,10 @@ class Report:
         self._step, self._start = loop.step, (loop.step, time.perf_counter())
 
     def __call__(self, loop: Loop) -> None:
-        """Print a line and write the figures."""
+        """Print a line and write the figures; the first call without ``begin`` only starts the clock."""
         figures = loop.meter.flush()
+        if self._start is None:
+            self.begin(loop)
         steps = loop.step - self._step
         if not steps:
             return
@@ -59,7 +61,7 @@ class Report:
 
     def _remaining(self, loop: Loop) -> float:
         """From all that has passed since the start, chores included: what is shown is when it will end."""
-        assert self._start is not None
+        assert self._start is not None  # begin() has been called
         step, start = self._start
         return (time.perf_counter() - start) / (loop.step - step) * (loop.steps - loop.step)
 
@@ -88,13 +90,14 @@ class Progress:
 
     def __call__(self, loop: Loop) -> None:
         """Move the bar on."""
-        if self._bar.disable:
+        if self._bar is None or self._bar.disable:
             return
         self._bar.update(loop.step - self._bar.n)
         if loop.step % self.every == 0:
             waiting = 100 * loop.waited / max(loop.trained, 1e-9)
             losses = loop.meter.latest()
-            shown = f"loss {losses:.3g} " if losses is not None else ""
+            label = {name: f"loss {name}" for name in losses} if len(losses) > 1 else dict.fromkeys(losses, "loss")
+            shown = "".join(f"{label[name]} {value:.3g} " for name, value in losses.items())
             self._bar.set_postfix_str(f"{shown}lr {_rate(loop):.2e} data {waiting:.0f}%", refresh=False)
 
     def close(self) -> None:

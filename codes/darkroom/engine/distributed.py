@@ -52,19 +52,17 @@ def seed(run_seed: int, step: int) -> int:
     return int(np.random.SeedSequence((run_seed, step, rank())).generate_state(1, np.uint64)[0] >> 1)
 
 
-def average_gradients(parameters: Sequence[nn.Parameter]) -> None:
-    """Replace the gradients by their means over the processes, in one transfer."""
+def average_gradients(parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
+    """Replace the gradients by their means over the processes, in one transfer; returns the mean of ``loss``."""
     if world_size() == 1:
-        return
+        return loss
     grads = [p.grad for p in parameters if p.grad is not None]
-    if not grads:
-        return
-    flat = torch.cat([g.flatten() for g in grads])
+    flat = torch.cat([loss.reshape(1), *(g.flatten() for g in grads)])
     dist.all_reduce(flat)
-    flat /= world_size()
-    torch._foreach_copy_(
-        grads, [f.view_as(g) for f, g in zip(flat.split([g.numel() for g in grads]), grads, strict=True)]
-    )
+    mean, *means = (flat / world_size()).split([1, *(g.numel() for g in grads)])
+    if grads:
+        torch._foreach_copy_(grads, [m.view_as(g) for m, g in zip(means, grads, strict=True)])
+    return mean[0]
 
 
 def anywhere(flag: bool) -> bool:

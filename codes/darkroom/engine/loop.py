@@ -117,20 +117,21 @@ class Loop:
         terms = [t for t in self.terms if t.player == player.name and self._counts(t)]
         learning = player.learning
         figures: dict[str, Tensor] = {}
+        objective = torch.zeros((), device=self.device)
         for sample in samples:
             with torch.autocast(self.device.type, dtype=self.amp, enabled=self.amp is not None):
                 shares = [term(sample) for term in terms]
                 total = torch.stack([share.loss.float() for share in shares]).sum() / len(samples)
             self.scaler.scale(total).backward(inputs=learning)  # writes no gradient but this player's
+            objective += total.detach()
             for share in shares:
                 self.meter.add(share.figures)
                 figures |= {n: figures[n] + v if n in figures else v for n, v in share.figures.items()}
             if len(samples) > 1:
                 sample.release()  # else the graphs of all micro-batches would be alive at once
-        if player is next(iter(self.players.values())):
-            self.meter.note(total * len(samples))
-        distributed.average_gradients(learning)
-        self.guard.watch(self.step, player.name, player.finish(self.scaler), figures, files)
+        objective = distributed.average_gradients(learning, objective)
+        self.meter.note(player.name, objective)
+        self.guard.watch(self.step, player.name, player.finish(self.scaler, objective), figures, files)
 
     def _order(self, phase: Phase) -> Sequence[str]:
         return phase.players or [name for name in self.model.players if name in self.players]

@@ -58,8 +58,8 @@ class Player:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
 
-    def finish(self, scaler: torch.amp.GradScaler) -> Tensor:
-        """Clip and step, unless the gradients are not finite: then the step is left out.
+    def finish(self, scaler: torch.amp.GradScaler, loss: Tensor) -> Tensor:
+        """Clip and step, unless the gradients or the loss are not finite: then the step is left out.
 
         Returns whether they were finite, a scalar on the device. Fused optimizers leave the step out by themselves, so
         that nothing waits for the GPU; others need to know.
@@ -67,7 +67,7 @@ class Player:
         scaler.unscale_(self.optimizer)
         grads = [p.grad for p in self.learning if p.grad is not None]
         norm = torch.nn.utils.get_total_norm(grads)
-        finite = norm.isfinite()
+        finite = (norm + loss).isfinite()  # L1 of a NaN has finite gradients
         if self.clip is not None:
             self.clip(grads, norm)
         if scaler.is_enabled():
@@ -101,7 +101,7 @@ class Meter:
     def __init__(self) -> None:
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
-        self._total: Tensor | None = None
+        self._objectives: dict[str, Tensor] = {}
 
     def add(self, figures: Mapping[str, Tensor]) -> None:
         """Take in one micro-batch's figures, scalars on the device."""
@@ -109,13 +109,13 @@ class Meter:
             self._sums[name] = self._sums[name] + value.float() if name in self._sums else value.detach().float()
             self._counts[name] = self._counts.get(name, 0) + 1
 
-    def note(self, total: Tensor) -> None:
-        """Keep the objective of the first player's last turn, for the progress bar."""
-        self._total = total.detach()
+    def note(self, player: str, objective: Tensor) -> None:
+        """Keep the objective of a player's last turn."""
+        self._objectives[player] = objective
 
-    def latest(self) -> float | None:
-        """That objective; waits for the device."""
-        return None if self._total is None else float(self._total)
+    def latest(self) -> dict[str, float]:
+        """The objectives of the last turns by player; waits for the device."""
+        return {player: float(objective) for player, objective in self._objectives.items()}
 
     def flush(self) -> dict[str, float]:
         """The means since the last call, in one transfer."""

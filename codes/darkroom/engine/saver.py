@@ -32,7 +32,7 @@ class Saver:
     options: str
     """Those of the run, as JSON: to say after a resume what has changed."""
     weights: Weights
-    write_weights: Callable[[Path, Mapping[str, Tensor]], None]
+    write_weights: Callable[[Mapping[str, Tensor], Path], None]
     suffix: str = ".pth"
     keep: int | None = None
     overwrite: bool = False
@@ -107,7 +107,7 @@ class Saver:
         if distributed.rank() != 0:
             return
         for label, state in snapshot(self.weights()).items():
-            self.write_weights(self.folder / "models" / f"best_{label}{self.suffix}", state)
+            self.write_weights(state, self.folder / "models" / f"best_{label}{self.suffix}")
         self.say(f"Best so far: {metric} {value:.5g} at iteration {step:,}, kept as best_*{self.suffix}.")
 
     def _write(self, name: str, step: int, state: dict[str, Any], weights: Mapping[str, Mapping[str, Tensor]]) -> None:
@@ -115,7 +115,7 @@ class Saver:
         if name == "latest":
             self._retire(models, states)
         for label, tensors in weights.items():
-            self.write_weights(models / f"{name}_{label}{self.suffix}", tensors)
+            self.write_weights(tensors, models / f"{name}_{label}{self.suffix}")
         write_state(states / f"{name}.state", state)  # last: where there is a state, its weights are there too
         if self.keep is not None:
             self._prune(models, states)

@@ -1,0 +1,315 @@
+"""The endless order of a run's samples. Sample n is a function of (seed, n), of the dataset, and of nothing else.
+
+Not of the number of workers or processes, nor of where a run was interrupted: sample i of a process's micro-batch n is
+draw d = (n * world + rank) * batch_size + i of the run. It takes its image from the permutation of epoch d // len, its
+random numbers from a generator of its own. Both come from Philox, whose streams are addressed by a key: J. Salmon et
+al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011.
+"""
+
+from __future__ import annotations
+
+import itertools
+import signal
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+import cv2
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from ..core.errors import DataError
+from .dataset import ImageDataset, UnreadableImage
+from .folders import some
+
+UNREADABLE = "unreadable"
+"""Key of a batch under which the files are that could not be read, as (path, reason)."""
+
+_WORD = 2**64
+_EPOCHS = 2**63
+
+
+def generator(seed: int, number: int) -> np.random.Generator:
+    """The random numbers that belong to ``(seed, number)``."""
+    return np.random.Generator(np.random.Philox(key=np.array([seed % _WORD, number % _WORD], np.uint64)))
+
+
+@lru_cache(maxsize=4)
+def order(seed: int, epoch: int, length: int) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """The permutation of ``length`` items in that epoch."""
+    return generator(seed, _EPOCHS + epoch).permutation(length)
+
+
+class Draw(NamedTuple):
+    """One sample of the run: which item, and the address of its random numbers."""
+
+    item: int
+    number: int
+
+
+def draws(seed: int, length: int, first: int, count: int) -> list[Draw]:
+    """Draws ``first`` to ``first + count`` of a run over ``length`` items."""
+    numbers = range(first, first + count)
+    return [Draw(int(order(seed, d // length, length)[d % length]), d) for d in numbers]
+
+
+class Batches:
+    """The draws of each micro-batch of one process, from the ``start``-th on: the sampler of a ``DataLoader``."""
+
+    def __init__(self, length: int, batch_size: int, seed: int, rank: int, world: int) -> None:
+        """``length`` of the dataset; see ``stream`` for the rest."""
+        self.length, self.batch_size, self.seed, self.rank, self.world = length, batch_size, seed, rank, world
+        self.start = 0
+
+    def __iter__(self) -> Iterator[list[Draw]]:
+        """Without end."""
+        for n in itertools.count(self.start):
+            first = (n * self.world + self.rank) * self.batch_size
+            yield draws(self.seed, self.length, first, self.batch_size)
+
+
+class _Items(Dataset[dict[str, Any]]):
+    """What a worker does for a draw; the errors that are the user's to fix come back as values."""
+
+    def __init__(self, dataset: ImageDataset, seed: int) -> None:
+        self.dataset, self.seed = dataset, seed
+
+    def __getitem__(self, draw: Draw) -> dict[str, Any]:
+        """The item; for one that cannot be read, the next one that can."""
+        length = len(self.dataset)
+        broken: list[tuple[str, str]] = []
+        for attempt in range(length):
+            try:
+                item = self.dataset.item((draw.item + attempt) % length, generator(self.seed, draw.number))
+            except UnreadableImage as error:
+                broken.append((error.path, error.reason))
+            except DataError as error:
+                return {"error": error}
+            else:
+                return {**item, UNREADABLE: broken}
+        names = some((f"{path}: {reason}" for path, reason in broken), 3)
+        return {"error": DataError(f"none of the {length} items of the dataset can be read: {names}")}
+
+
+class _Whole(_Items):
+    """One item of a validation set, or only the fact that it cannot be read."""
+
+    def __getitem__(self, draw: Draw) -> dict[str, Any]:
+        """The item with its index."""
+        try:
+            item = self.dataset.item(draw.item, generator(self.seed, draw.number))
+        except UnreadableImage as error:
+            return {UNREADABLE: [(error.path, error.reason)]}
+        except DataError as error:
+            return {"error": error}
+        return {**item, "index": draw.item, UNREADABLE: []}
+
+
+def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """A batch of items: tensors stacked, ``path`` and other values as lists, all unreadable files in one list.
+
+    Images of 8 bits stay uint8; with one of 16 bits among them, all become float32 in [0, 1].
+
+    Raises:
+        DataError: the images of one name differ in size.
+    """
+    error = next((item["error"] for item in items if "error" in item), None)
+    if error is not None:
+        return {"error": error}
+    broken = [entry for item in items for entry in item[UNREADABLE]]
+    batch: dict[str, Any] = {
+        name: _stack(name, [item[name] for item in items], items) for name in items[0] if name != UNREADABLE
+    }
+    return {**batch, UNREADABLE: broken}
+
+
+def _stack(name: str, values: list[Any], items: Sequence[Mapping[str, Any]]) -> Any:
+    if not isinstance(values[0], Tensor):
+        return values
+    if any(v.shape != values[0].shape for v in values):
+        sizes = some((f"{item['path']} {tuple(v.shape)}" for v, item in zip(values, items, strict=True)), 4)
+        raise DataError(f"the images {name!r} of a batch differ in size: {sizes}. Set a crop, or batch_size: 1")
+    if any(v.dtype == torch.uint16 for v in values):
+        values = [_unit(v) for v in values]
+    return torch.stack(values)
+
+
+def to_unit(batch: Mapping[str, Any]) -> dict[str, Any]:
+    """The batch with its uint8 images as float32 in [0, 1]; everything else stays as it is."""
+    return {name: _unit(value) if isinstance(value, Tensor) else value for name, value in batch.items()}
+
+
+def _unit(value: Tensor) -> Tensor:
+    largest = {torch.uint8: 255, torch.uint16: 65535}.get(value.dtype)
+    return value if largest is None else value.to(torch.float32).div_(largest)
+
+
+def _collate_safely(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    try:
+        return collate(items)
+    except DataError as error:
+        return {"error": error}
+
+
+def _start_worker(number: int) -> None:
+    """Leave Ctrl-C to the main process, and the other cores to the other workers."""
+    del number
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+
+
+class Stream:
+    """Batches of a dataset without end, from any position. Made by ``stream``."""
+
+    def __init__(
+        self, loader: DataLoader[Any], sampler: Batches, warn: Callable[[str], None] = lambda message: None
+    ) -> None:
+        """``loader`` draws from ``sampler``; ``warn`` is told of each unreadable file once."""
+        self.broken: dict[str, str] = {}
+        """Reason by path of the files that could not be read so far."""
+        self._loader: DataLoader[Any] | None = loader
+        self._sampler = sampler
+        self._warn = warn
+        self._running: Iterator[Any] | None = None
+        self._starts = 0
+
+    def batches(self, start: int = 0) -> Iterator[dict[str, Any]]:
+        """The micro-batches from the ``start``-th on. Only the newest iterator is valid.
+
+        Raises:
+            DataError: nothing can be read, sizes do not fit, or a worker process died.
+        """
+        if self._loader is None:
+            raise RuntimeError("the stream is closed")
+        self._sampler.start = start
+        self._starts += 1
+        self._running = iter(self._loader)  # workers that run already drop what they had prepared
+        return self._follow(self._starts)
+
+    def _follow(self, mine: int) -> Iterator[dict[str, Any]]:
+        # without a reference of its own to the running loader, so that close() lets the workers go
+        while self._running is not None:
+            if self._starts != mine:
+                raise RuntimeError("these batches have ended: the stream was started at another position")
+            batch = _next(self._running)
+            self._report(batch[UNREADABLE])
+            yield batch
+
+    def _report(self, broken: Sequence[tuple[str, str]]) -> None:
+        for path, reason in broken:
+            if path not in self.broken:
+                self.broken[path] = reason
+                self._warn(f"{path} cannot be read and is replaced by another: {reason}")
+
+    def close(self) -> None:
+        """Stop the worker processes; iterators end."""
+        self._running = self._loader = None
+
+
+def _next(running: Iterator[Any]) -> dict[str, Any]:
+    """The next batch; the errors of workers are raised here.
+
+    Raises:
+        DataError: see ``Stream.batches``.
+    """
+    try:
+        batch: dict[str, Any] = next(running)
+    except RuntimeError as error:
+        if "DataLoader worker" not in str(error):
+            raise
+        raise DataError(
+            f"a process that reads images ended unexpectedly ({error}). Most often memory ran out: use fewer workers, "
+            "a smaller batch_size or smaller images; workers: 0 reads without further processes"
+        ) from None
+    if "error" in batch:
+        raise batch["error"]
+    return batch
+
+
+def stream(
+    dataset: ImageDataset,
+    batch_size: int,
+    seed: int,
+    rank: int = 0,
+    world: int = 1,
+    workers: int = 0,
+    pin_memory: bool = False,
+    prefetch: int = 2,
+    warn: Callable[[str], None] = lambda message: None,
+    context: str | None = None,
+) -> Stream:
+    """The samples of a run in shuffled epochs, for process ``rank`` of ``world``.
+
+    ``workers`` processes each prepare ``prefetch`` batches ahead, started by ``context`` (``fork``, ``spawn``;
+    default: the platform's). A batch has the dataset's tensors (B, C, H, W), uint8 unless its files have 16 bits,
+    ``path``, a list of B names, and ``unreadable``, a list of (path, reason) of files that were replaced by the next
+    readable ones; ``warn`` is told of each such file once.
+
+    Raises:
+        DataError: the dataset is empty.
+        ValueError: a number below its least value.
+    """
+    for name, value, least in (("batch_size", batch_size, 1), ("workers", workers, 0), ("prefetch", prefetch, 1)):
+        if value < least:
+            raise ValueError(f"{name}: expected at least {least}, found {value}")
+    if not 0 <= rank < world:
+        raise ValueError(f"rank: expected 0 to {world - 1}, found {rank}")
+    if not len(dataset):
+        raise DataError("the dataset has no items")
+    sampler = Batches(len(dataset), batch_size, seed, rank, world)
+    loader = _loader(_Items(dataset, seed), sampler, workers, prefetch, pin_memory, context)
+    return Stream(loader, sampler, warn)
+
+
+def whole(
+    dataset: ImageDataset,
+    rank: int = 0,
+    world: int = 1,
+    workers: int = 0,
+    broken: MutableMapping[str, str] | None = None,
+    seed: int = 0,
+) -> Iterator[dict[str, Any]]:
+    """Items ``rank``, ``rank + world``, ... of a validation or test set in order, each as a batch of one.
+
+    ``index`` is a list of the one index. Files that cannot be read are left out and, by path, entered in ``broken``.
+
+    Raises:
+        DataError: a worker process died.
+    """
+    indices = range(rank, len(dataset), world)
+    loader = _loader(_Whole(dataset, seed), [[Draw(i, i)] for i in indices], min(workers, len(indices)), 2)
+    running = iter(loader)
+    for _ in indices:
+        batch = _next(running)
+        for path, reason in batch.pop(UNREADABLE):
+            if broken is not None:
+                broken[path] = reason
+        if batch:
+            yield batch
+
+
+def _loader(
+    items: _Items,
+    sampler: Any,
+    workers: int,
+    prefetch: int,
+    pin_memory: bool = False,
+    context: str | None = None,
+) -> DataLoader[Any]:
+    several: dict[str, Any] = {
+        "persistent_workers": True,
+        "prefetch_factor": prefetch,
+        "worker_init_fn": _start_worker,
+        "multiprocessing_context": context,
+    }
+    return DataLoader(
+        items,
+        batch_sampler=sampler,
+        num_workers=workers,
+        collate_fn=_collate_safely,
+        pin_memory=pin_memory,
+        **(several if workers else {}),
+    )

@@ -1,0 +1,90 @@
+"""The history of fakes of Shrivastava et al. 2017, https://arxiv.org/abs/1612.07828, section 2.3, as CycleGAN has it.
+
+What differs: it is part of the training state, and no device waits for the host.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+class ImagePool(nn.Module):
+    """Returns, for each fake, itself or (half of the time, once it is full) an older one, which the fake replaces."""
+
+    kept: Tensor
+
+    def __init__(self, size: int) -> None:
+        """``size`` is how many images it keeps; 0 keeps none.
+
+        Raises:
+            ValueError: it is negative.
+        """
+        super().__init__()
+        if size < 0:
+            raise ValueError(f"size: expected at least 0, found {size}")
+        self.size = size
+        self.register_buffer("kept", torch.empty(0))
+
+    @torch.no_grad()
+    def forward(self, fakes: Tensor) -> Tensor:
+        """As many images as ``fakes`` (B, C, H, W), without graph.
+
+        Raises:
+            ValueError: the images are of another size than those that are kept.
+        """
+        if self.size == 0:
+            return fakes.detach()
+        self._fit(fakes)
+        count = len(self.kept)
+        given, held = self._draw(count, len(fakes))
+        out = fakes.detach()[[row if image < count else image - count for row, image in enumerate(given)]]
+        old = {row: image for row, image in enumerate(given) if image < count}
+        if old:
+            out[list(old)] = self.kept[list(old.values())].to(out)
+        replaced = {slot: image - count for slot, image in enumerate(held[:count]) if image >= count}
+        if replaced:
+            self.kept[list(replaced)] = fakes[list(replaced.values())].to(self.kept)
+        if len(held) > count:
+            self.kept = torch.cat([self.kept, fakes[[image - count for image in held[count:]]].to(self.kept)])
+        return out
+
+    def _draw(self, count: int, fakes: int) -> tuple[list[int], list[int]]:
+        """Which image each fake turns into, and which images the pool holds afterwards.
+
+        Numbers below ``count`` are images that the pool holds now, those from it on are the fakes in order: a fake that
+        enters the pool may leave it again with the same batch.
+        """
+        swaps = (torch.rand(fakes) > 0.5).tolist()
+        slots = torch.randint(self.size, (fakes,)).tolist()
+        held = list(range(count))
+        given = []
+        for image, (swap, slot) in enumerate(zip(swaps, slots, strict=True), start=count):
+            if len(held) < self.size:
+                held.append(image)
+                given.append(image)
+            elif swap:
+                given.append(held[slot])
+                held[slot] = image
+            else:
+                given.append(image)
+        return given, held
+
+    def _fit(self, fakes: Tensor) -> None:
+        if not len(self.kept):
+            self.kept = fakes.new_empty((0, *fakes.shape[1:]), dtype=torch.float32)
+        elif self.kept.shape[1:] != fakes.shape[1:]:
+            raise ValueError(
+                f"the image pool keeps images of {tuple(self.kept.shape[1:])} and was given {tuple(fakes.shape[1:])}: "
+                "train on crops of one size, or without a pool (pool: 0)"
+            )
+        elif self.kept.device != fakes.device:
+            self.kept = self.kept.to(fakes.device)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *args: Any) -> None:
+        saved = state_dict.get(prefix + "kept")
+        if saved is not None:  # its length is part of the state
+            self.kept = torch.empty_like(saved, device=self.kept.device)
+        super()._load_from_state_dict(state_dict, prefix, *args)

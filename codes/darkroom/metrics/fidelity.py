@@ -1,0 +1,110 @@
+"""PSNR and SSIM as the super-resolution literature measures them.
+
+SSIM: Wang et al. 2004, https://doi.org/10.1109/TIP.2003.819861, with its window (11x11 Gaussian, sigma 1.5) and
+constants, over the places where the window fits, mean over the channels. Computed in float64 where the device has it.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import ClassVar, Literal
+
+import torch
+from torch import Tensor
+
+from ..filters.color import luma
+from . import METRICS
+
+Channel = Literal["rgb", "y"]
+
+_BELL = [math.exp(-((n - 5) ** 2) / (2 * 1.5**2)) for n in range(11)]
+_WINDOW = [value / sum(_BELL) for value in _BELL]
+
+
+def psnr(prediction: Tensor, target: Tensor) -> Tensor:
+    """-10 log10 mean (x - y)^2 of each image (..., C, H, W) in [0, 1], as (...); infinite where they are equal."""
+    x, y = _exact(prediction, target)
+    return -10 * (x - y).square().mean(dim=(-3, -2, -1)).log10()
+
+
+def ssim(prediction: Tensor, target: Tensor) -> Tensor:
+    """SSIM of each image (..., C, H, W) in [0, 1], as (...). Wang et al. 2004, eq. 13, mean over places and channels.
+
+    Raises:
+        ValueError: the window does not fit: sides are below 11.
+    """
+    x, y = _exact(prediction, target)
+    if min(x.shape[-2:]) < 11:
+        raise ValueError(f"SSIM needs sides of at least 11 pixels, these are {tuple(x.shape[-2:])}")
+    mx, my, xx, yy, xy = (_blurred(plane) for plane in (x, y, x * x, y * y, x * y))
+    c1, c2 = 0.01**2, 0.03**2
+    covariance, variances = xy - mx * my, xx + yy - mx * mx - my * my
+    index = (2 * mx * my + c1) * (2 * covariance + c2) / ((mx * mx + my * my + c1) * (variances + c2))
+    return index.mean(dim=(-3, -2, -1))
+
+
+def _blurred(plane: Tensor) -> Tensor:
+    """The Gaussian window where it fits. Shifted sums: in float64 on a CPU 20 times as fast as a convolution."""
+    for dim in (-2, -1):
+        length = plane.shape[dim] - len(_WINDOW) + 1
+        total = plane.narrow(dim, 0, length) * _WINDOW[0]
+        for n, weight in enumerate(_WINDOW[1:], start=1):
+            total.add_(plane.narrow(dim, n, length), alpha=weight)
+        plane = total
+    return plane
+
+
+@METRICS.register("psnr")
+class PSNR:
+    """Peak signal-to-noise ratio in dB."""
+
+    higher: ClassVar[bool] = True
+
+    def __init__(self, crop_border: int = 0, channel: Channel = "rgb") -> None:
+        """``crop_border`` pixels are left out on each side; ``y`` measures the luma of BT.601 in studio range."""
+        self.crop_border, self.channel = _checked(crop_border, channel)
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> float:
+        """Of two (C, H, W) images in [0, 1]; infinite if they are equal."""
+        return float(psnr(*_prepared(prediction, target, self.crop_border, self.channel)))
+
+
+@METRICS.register("ssim")
+class SSIM:
+    """Structural similarity, at most 1."""
+
+    higher: ClassVar[bool] = True
+
+    def __init__(self, crop_border: int = 0, channel: Channel = "rgb") -> None:
+        """``crop_border`` pixels are left out on each side; ``y`` measures the luma of BT.601 in studio range."""
+        self.crop_border, self.channel = _checked(crop_border, channel)
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> float:
+        """Of two (C, H, W) images in [0, 1] with sides of at least 11 after cropping."""
+        return float(ssim(*_prepared(prediction, target, self.crop_border, self.channel)))
+
+
+def _checked(crop_border: int, channel: Channel) -> tuple[int, Channel]:
+    if crop_border < 0:
+        raise ValueError(f"crop_border: expected at least 0, found {crop_border}")
+    if channel not in ("rgb", "y"):
+        raise ValueError(f"channel: expected rgb or y, found {channel!r}")
+    return crop_border, channel
+
+
+def _prepared(prediction: Tensor, target: Tensor, border: int, channel: Channel) -> tuple[Tensor, Tensor]:
+    x, y = _exact(prediction, target)
+    if border:
+        if min(x.shape[-2:]) <= 2 * border:
+            raise ValueError(f"crop_border {border} leaves nothing of an image of {tuple(x.shape[-2:])}")
+        x, y = (image[..., border:-border, border:-border] for image in (x, y))
+    if channel == "y" and x.shape[-3] != 1:  # a gray image is its own luma
+        x, y = luma(x), luma(y)
+    return x, y
+
+
+def _exact(prediction: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    if prediction.shape != target.shape:
+        raise ValueError(f"images of one shape are compared, not {tuple(prediction.shape)} with {tuple(target.shape)}")
+    dtype = torch.float32 if prediction.device.type == "mps" else torch.float64
+    return prediction.to(dtype), target.to(dtype)
