@@ -200,6 +200,17 @@ def test_srresnet_recognises_its_options(mode, norm, scale, upsample):
             assert torch.equal(again.eval()(x), network.eval()(x))
 
 
+def test_residual_blocks_are_ordered_by_their_mode():
+    kinds = {
+        "CNA": ["Conv2d", "BatchNorm2d", "ReLU", "Conv2d", "BatchNorm2d"],
+        "NAC": ["BatchNorm2d", "ReLU", "Conv2d", "BatchNorm2d", "ReLU", "Conv2d"],
+        "CNAC": ["Conv2d", "BatchNorm2d", "ReLU", "Conv2d"],
+    }
+    for mode, expected in kinds.items():
+        block = build("srgan", mode=mode, norm_type="batch").trunk[0]
+        assert [type(m).__name__ for conv in block.children() for m in conv.children()] == expected
+
+
 @pytest.mark.parametrize("scale", [1, 2, 3, 4])
 @pytest.mark.parametrize("layout", ["new", "basicsr"])
 def test_msrresnet_recognises_its_options(scale, layout):

@@ -1,6 +1,6 @@
 """The reference vectors, each run through the adapter of its family; DARKROOM_GOLDEN_DIR names another folder of them.
 
-A case whose component is not there yet is skipped by name, but never one of the families in ``COMPLETE``.
+A case whose component is not there yet is skipped by name, but in our own folder never one of those in ``COMPLETE``.
 """
 
 import os
@@ -58,7 +58,7 @@ def test_vector(name):
     except Absent as absent:
         pytest.skip(f"{name}: {absent}")
     except Missing as missing:
-        if component in COMPLETE:
+        if component in COMPLETE and "DARKROOM_GOLDEN_DIR" not in os.environ:
             pytest.fail(f"{name}: {missing} is missing, though {component} was complete")
         pytest.skip(f"{name}: {missing} does not exist yet")
     assert found, f"{name}: the adapter compares nothing"

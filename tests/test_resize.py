@@ -192,6 +192,22 @@ def test_types_are_not_guessed():
         resize(torch.zeros(4, 4, dtype=torch.uint8), 0.5)
 
 
+def test_views_in_any_direction():
+    image = np.random.default_rng(7).integers(0, 256, (30, 40, 3), np.uint8)
+    for view in (
+        image[::-1],
+        image[:, ::-1, ::-1],
+        image.transpose(1, 0, 2),
+        np.broadcast_to(image[..., :1], image.shape),
+    ):
+        np.testing.assert_array_equal(resize_uint8(view, 0.25), resize_uint8(view.copy(), 0.25))
+        floats = view.astype(np.float32)[:, ::-1]
+        np.testing.assert_array_equal(imresize(floats, 2), imresize(floats.copy(), 2))
+    before = image.copy()
+    resize_uint8(image, 0.5)
+    np.testing.assert_array_equal(image, before)
+
+
 def test_a_kernel_of_ones_own():
     image = files.photograph().astype(np.float64)
     triangle = Kernel(lambda x: np.maximum(1 - np.abs(x), 0), 2)

@@ -39,7 +39,9 @@ def build(case: Case) -> tuple[Network, str | None]:
     config, kind = case.data["config"], case.data["reference"].split()[-1]
     keys = {key for key, _, _ in case.data["state_dict"]}
     spectral = any(key.endswith("weight_orig") for key in keys)
-    if "VGG" in kind:
+    if kind.startswith("ADiscriminator"):  # it has no use: it returns a tuple that no loss takes
+        raise Missing(kind)
+    if "VGG" in kind or any(key.startswith("classifier") for key in keys):
         return vgg(config, kind, keys, case.data["state_dict"])
     nc, nf = (
         config.get("input_nc", config.get("num_in_ch", 3)),

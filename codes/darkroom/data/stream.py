@@ -11,6 +11,7 @@ from __future__ import annotations
 import itertools
 import signal
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -194,7 +195,12 @@ class Stream:
         while self._running is not None:
             if self._starts != mine:
                 raise RuntimeError("these batches have ended: the stream was started at another position")
-            batch = _next(self._running)
+            try:
+                with _explained():
+                    batch = _checked(next(self._running))
+            except DataError:
+                self.close()
+                raise
             self._report(batch[UNREADABLE])
             yield batch
 
@@ -209,14 +215,11 @@ class Stream:
         self._running = self._loader = None
 
 
-def _next(running: Iterator[Any]) -> dict[str, Any]:
-    """The next batch; the errors of workers are raised here.
-
-    Raises:
-        DataError: see ``Stream.batches``.
-    """
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Say what to do about a worker process that died."""
     try:
-        batch: dict[str, Any] = next(running)
+        yield
     except RuntimeError as error:
         if "DataLoader worker" not in str(error):
             raise
@@ -224,6 +227,10 @@ def _next(running: Iterator[Any]) -> dict[str, Any]:
             f"a process that reads images ended unexpectedly ({error}). Most often memory ran out: use fewer workers, "
             "a smaller batch_size or smaller images; workers: 0 reads without further processes"
         ) from None
+
+
+def _checked(batch: dict[str, Any]) -> dict[str, Any]:
+    """The batch, unless it is the error that a worker met."""
     if "error" in batch:
         raise batch["error"]
     return batch
@@ -282,13 +289,17 @@ def whole(
     indices = range(rank, len(dataset), world)
     loader = _loader(_Whole(dataset, seed), [[Draw(i, i)] for i in indices], min(workers, len(indices)), 2)
     running = iter(loader)
-    for _ in indices:
-        batch = _next(running)
-        for path, reason in batch.pop(UNREADABLE):
-            if broken is not None:
-                broken[path] = reason
-        if batch:
-            yield batch
+    try:
+        for _ in indices:
+            with _explained():
+                batch = _checked(next(running))
+            for path, reason in batch.pop(UNREADABLE):
+                if broken is not None:
+                    broken[path] = reason
+            if batch:
+                yield batch
+    finally:
+        del running, loader  # the workers end now, not when an error's traceback is let go
 
 
 def _loader(

@@ -184,11 +184,13 @@ def _blocks(start: int, stop: int) -> list[tuple[int, int]]:
 
 def _along_rows(image: Array, axis: Axis, start: int, stop: int, origin: int, bits: int | None) -> Array:
     """Rows ``start:stop`` of the result from (H, W, C), whose first row is row ``origin`` of the whole image."""
+    # products of torch, because numpy's start threads in every worker process whatever torch is told
     out = np.empty((stop - start, *image.shape[1:]), image.dtype)
     for a, b in _blocks(start, stop):
         first, last, matrix = _band(axis, a, b, bits)
         seen = image[first - origin : last - origin].reshape(last - first, -1)
-        np.matmul(matrix.astype(image.dtype), seen, out=out[a - start : b - start].reshape(b - a, -1))
+        product = torch.from_numpy(out[a - start : b - start].reshape(b - a, -1))
+        torch.mm(torch.from_numpy(matrix.astype(image.dtype)), torch.from_numpy(seen), out=product)
     return out
 
 

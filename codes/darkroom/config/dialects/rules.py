@@ -115,7 +115,7 @@ Table = Mapping[str, Rule]
 
 def later(what: str, *off: Any) -> Refused:
     """The rule for a feature of a later version."""
-    return Refused(f"{what} is not in this version yet; remove it", off)
+    return Refused(f"{what}: not in this version yet; remove it", off)
 
 
 def is_off(value: Any) -> bool:

@@ -198,7 +198,7 @@ def _strict(job: Job) -> None:
 
 
 def _training(job: Job, train: Section, *, adversarial: bool) -> None:
-    if "niter" not in train and "iterations" not in train:
+    if train.get("niter") is None and train.get("iterations") is None:
         job.error(train.where(), "train: needs niter, the number of iterations")
     data.accumulation(job)
     loss.losses(job, train)

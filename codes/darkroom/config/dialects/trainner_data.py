@@ -121,7 +121,7 @@ _COMMON: Table = {
     "lr_downscale_types": Combined("kernel"),
     "rand_flip_LR_HR": later("swapping input and target"),
     "rand_flip_A_B": later("swapping input and target"),
-    "flip_chance": later("swapping input and target", 0.05),
+    "flip_chance": Belongs("rand_flip_LR_HR"),
     "serial_batches": Refused(_OTHER_MODEL),
     "sampler_weights": Refused(_OTHER_MODEL),
     "quant": Refused("belongs to model srflow, which is not in this version yet; remove it"),
@@ -243,7 +243,7 @@ def _kind(inner: Job, section: Section, path: str) -> None:
     key = "mode" if "mode" in section else "type"
     mode = inner.read(section, key, str)
     if mode is None:
-        if key not in section:
+        if section.get(key) is None:
             inner.error(section.where(), f"{path}: needs mode, such as mode: aligned (there are {', '.join(MODES)})")
         return
     kind = MODES.get(mode.lower())
@@ -255,9 +255,9 @@ def _kind(inner: Job, section: Section, path: str) -> None:
         return
     if kind == "single" and "target" in inner.native and "input" in inner.native:
         kind = "aligned"
-    wanted = "target" if kind == "aligned" else "input"
-    if wanted not in inner.native:
-        root = {"target": "dataroot_HR", "input": "dataroot_LR"}[wanted]
+    wanted, root = ("target", "dataroot_HR") if kind == "aligned" else ("input", "dataroot_LR")
+    roots = [k for k, rule in {**_ROOTS, **OWN}.items() if isinstance(rule, Takes) and rule.to == wanted]
+    if all(section.get(k) is None for k in roots):
         inner.error(section.where(), f"{path}: mode {mode} needs {root}, the folder of the images")
     inner.put("type", kind, section.where(key), key)
     outputs = lower(inner.read(section, "outputs", str, "lrhr"))

@@ -17,19 +17,19 @@ HEAD = """# Documented keys
 Written by `python -m darkroom options`; a test fails when it is stale.
 
 The keys that users of this family of tools know, and the native options that they become ([all of these](options.md)).
-`python train.py -opt FILE --dry-run` prints a whole file in its native form. Names are the same in capitals; `null` means
-that a key is not given. A key that is refused may be there with a value that switches its feature off.
+`python train.py -opt FILE --dry-run` prints a whole file in its native form. Names are the same in capitals; `null`
+means that a key is not given. A key that is refused may be there with a value that switches its feature off.
 """
 
 
 def documented_page() -> str:
     """The text of docs/options-documented.md."""
     parts = [HEAD]
-    for name, table in {**KEYS, "": {**tables.TOP, **tables.TOP_OF_TEST}}.items():
-        if name == "":
-            table = {**tables.TOP, **{k: r for k, r in tables.TOP_OF_TEST.items() if not _refused(r)}}
-        rows = [f"| `{key}` | {rule.says()} |" for key, rule in table.items()]
-        title = f"`{name}`" if name else "The top of the file"
+    pages = {**KEYS, "": {**tables.TOP, **_understood(tables.TOP_OF_TEST)}}
+    for name, table in pages.items():
+        own = tables.OWN.get(name, data.OWN if name.startswith("datasets") else ())
+        rows = [f"| `{key}` | {rule.says()} |" for key, rule in table.items() if key not in own]
+        title = f"Section `{name}`" if name else "The top of the file"
         parts.append("\n".join([f"## {title}", "", "| key | becomes |", "|---|---|", *rows, ""]))
     return "\n".join(parts)
 
@@ -70,6 +70,7 @@ def _schema(rule: Rule) -> Schema:
 
     if _refused(rule):
         return {"description": rule.says(), "deprecated": True}
-    kind = rule.kind if isinstance(rule, (Takes, Combined)) else Any
-    schema = TypeAdapter(kind | None if kind is not Any else Any).json_schema()
+    kind: Any = rule.kind if isinstance(rule, (Takes, Combined)) else Any
+    optional: Any = Any if kind is Any else kind | None
+    schema = TypeAdapter(optional).json_schema()
     return {**{k: v for k, v in schema.items() if k != "default"}, "description": f"becomes {rule.says()}"}
