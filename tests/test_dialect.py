@@ -367,3 +367,12 @@ def test_losses_are_in_the_order_of_the_log_and_native_ones_follow():
     native, errors, _ = translate(changed("train", more) + "losses:\n- {name: own, type: l2, weight: 3}\n")
     assert not errors
     assert [e["name"] for e in native["losses"]] == ["pix-l1", "fea-vgg19-l1", "ssim", "gan", "own"]
+
+
+@pytest.mark.parametrize("value", [True, -1, 1.5, "x", [], [1], {}, {"a": 1}, [{"a": 1}], float("nan")], ids=repr)
+def test_no_value_of_any_key_stops_the_translation(value):
+    for section, table in [*trainner.KEYS.items(), ("test", trainner.tables.TOP_OF_TEST)]:
+        everything = {key: value for key in table if key != "model"}
+        for keys in (everything, *({key: value} for key in [*table][:: 1 if value == {"a": 1} else 9])):
+            _, errors, notes = translate(changed(section, keys))
+            assert all(line.startswith("run.yml:") for line in [*errors, *notes])

@@ -123,6 +123,15 @@ def test_native_sections_in_a_documented_file():
     assert native["checkpoint"] == {"keep": 2}
 
 
+def test_native_adversarial_loss_in_a_documented_file():
+    text = changed("train", {"gan_weight": 0, "gan_type": None, "lr_D": 3e-4})
+    native, errors, notes = translate(text + "losses: [{name: gan, type: gan, weight: 1}]\n")
+    assert not errors
+    assert not notes
+    assert native["optim_D"] == {"type": "adam", "lr": 3e-4}
+    assert native["network_D"] == {"type": "discriminator_vgg", "size": 128}
+
+
 def test_native_dataset_in_a_documented_file():
     tree = yaml.safe_load(TRAIN_FILE)
     tree["datasets"]["train"] = {"type": "of_my_own", "files": 3, "batch_size": 2}

@@ -80,7 +80,8 @@ def translate(file: Section, errors: list[str], notes: list[str]) -> Section:
         others = {n: t for n, t in homes.items() if n != "datasets.train"}
         data.dataset(job, name, others, training=training and name == "train")
     train = job.section("train")
-    adversarial = training and loss.gan_weight(job, train) > 0
+    own_losses = bool(job.native.get("losses")) and job.file.get("network_D") is not None
+    adversarial = training and (own_losses or loss.gan_weight(job, train) > 0)
     _unshuffle(job)
     _critic(job, train, adversarial=adversarial)
     _strict(job)
@@ -112,8 +113,8 @@ def _model(job: Job) -> bool:
 
 
 def _critic(job: Job, train: Section, *, adversarial: bool) -> None:
-    """``network_D``; without an adversarial loss it has nothing to do."""
-    if adversarial or (job.native.get("losses") and "network_D" in job.file):
+    """``network_D``; without an adversarial loss, documented or native, it has nothing to do."""
+    if adversarial:
         _network(job, "network_D")
         _size(job)
         return
@@ -171,6 +172,9 @@ def _unshuffle(job: Job) -> None:
     if factor < 2:
         job.error(job.file.where(key), f"{key}: it needs unshuffle_scale, 2 or 4, or a network_G.scale above scale")
         return
+    if inner is not None and inner != scale * factor:
+        text = f"expected scale times unshuffle_scale, {scale * factor}, or nothing, found {inner!r}"
+        job.error(network.where("scale"), f"network_G.scale: {text}")
     job.put("network_G.unshuffle", factor, job.file.where(key), key)
     job.native["network_G"].pop("scale", None)
 
