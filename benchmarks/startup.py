@@ -62,7 +62,7 @@ def main() -> None:
     sys.path.insert(0, str(ROOT / "codes"))
     from darkroom.build.plan import plan_training, read_options
 
-    plan = plan_training(read_options(QUICKSTART)[0])
+    plan = plan_training(read_options(QUICKSTART))
     sizes = {
         "nf": plan.networks["G"].arguments["nf"], "n": plan.networks["G"].arguments["num_conv"],
         "batch": plan.loader.batch_size, "crop": plan.dataset.arguments["crop"],

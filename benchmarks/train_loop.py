@@ -83,8 +83,7 @@ def real(iterations: int, workers: int) -> list[float]:
     with tempfile.TemporaryDirectory() as name:
         path = Path(name) / "options.yml"
         path.write_text(yaml.safe_dump(options(Path(name), iterations, workers)), encoding="utf-8")
-        file, notes = read_options(path)
-        run = open_run(plan_training(file), notes, path)
+        run = open_run(plan_training(read_options(path)), (), path)
         stamps: list[float] = []
         run.loop.chores = [*run.loop.chores, Every(1, lambda loop: stamps.append(time.perf_counter()))]
         run.train()

@@ -71,8 +71,8 @@ def make(path: Path, *settings: str):
     from darkroom.build.plan import plan_training, read_options
     from darkroom.build.training import open_run
 
-    file, notes = read_options(path, settings)
-    return open_run(plan_training(file), notes, path)
+    options = read_options(path, settings)
+    return open_run(plan_training(options), options.notes, path)
 
 
 def weights(run) -> dict[str, torch.Tensor]:

@@ -18,7 +18,7 @@ from darkroom.core.errors import OptionErrors
 
 def errors_of(path, *settings) -> list[str]:
     with pytest.raises(OptionErrors) as error:
-        plan_training(read_options(path, settings)[0])
+        plan_training(read_options(path, settings))
     return error.value.errors
 
 
@@ -191,10 +191,10 @@ def test_changes_between_options():
 
 def test_dry_run_prints_a_file_that_means_the_same(tmp_path):
     path = write(tmp_path / "o.yml", native(tmp_path, **GAN, ema={"decay": 0.9}, phases=[{"start": 0}]))
-    plan = plan_training(read_options(path)[0])
+    plan = plan_training(read_options(path))
     again = tmp_path / "native.yml"
     again.write_text(dump(plan.native()), encoding="utf-8")
-    assert plan_training(read_options(again)[0]).native() == plan.native()
+    assert plan_training(read_options(again)).native() == plan.native()
 
 
 def test_dry_run_and_errors_from_the_command_line(tmp_path):
@@ -211,9 +211,10 @@ def test_dry_run_and_errors_from_the_command_line(tmp_path):
 
 
 def test_reference_and_schema_are_fresh():
-    from darkroom.build.reference import options_page, schema_text
+    from darkroom.build.reference import documented_page, options_page, schema_text
 
-    for name, text in (("options.md", options_page()), ("options.schema.json", schema_text())):
+    pages = {"options.md": options_page(), "options-documented.md": documented_page()}
+    for name, text in {**pages, "options.schema.json": schema_text()}.items():
         path = ROOT / "docs" / name
         assert path.read_text(encoding="utf-8") == text, f"{name} is stale: run python -m darkroom options"
 

@@ -7,7 +7,7 @@ import pytest
 import yaml
 from test_dialect import TRAIN_FILE, changed, flow, translate
 
-from darkroom.build.plan import plan_training, read_options
+from darkroom.build.plan import Options, plan_training, read_options
 from darkroom.config.dialects import to_native
 from darkroom.config.source import Section, parse, plain
 from darkroom.core.errors import OptionErrors
@@ -72,7 +72,7 @@ def test_builder_names_the_line_of_a_documented_key():
     native, errors, _ = translate(text)
     assert not errors
     with pytest.raises(OptionErrors) as raised:
-        plan_training(native)
+        plan_training(Options(native, [], []))
     line = next(i for i, t in enumerate(lines, 1) if "adamm" in t)
     assert f"run.yml:{line}: no optimizer is called 'adamm'. Did you mean 'adam'?" in str(raised.value)
 
@@ -183,6 +183,6 @@ def test_home_folder_is_found(monkeypatch):
 def test_settings_of_the_command_line_are_named(tmp_path):
     path = tmp_path / "run.yml"
     path.write_text(TRAIN_FILE, encoding="utf-8")
-    with pytest.raises(OptionErrors, match=r"--set train.nitr=5: there is no option 'nitr'"):
-        read_options(path, ["train.nitr=5"])
-    assert read_options(path, ["train.niter=5"])[0]["train"]["iterations"] == 5
+    (error,) = read_options(path, ["train.nitr=5"]).errors
+    assert "--set train.nitr=5: there is no option 'nitr'" in error
+    assert read_options(path, ["train.niter=5"]).file["train"]["iterations"] == 5

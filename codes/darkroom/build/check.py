@@ -146,8 +146,8 @@ def _summary(plan: TrainPlan, run: Run, seconds: float, validation: float, size:
 def _memory(device: torch.device) -> str:
     if device.type == "cuda":
         free, whole = torch.cuda.mem_get_info(device)
-        peak, free, whole = (n / 2**20 for n in (torch.cuda.max_memory_reserved(device), free, whole))
-        return f"{peak:.0f} MiB at most, of {whole:.0f} ({free:.0f} free)"
+        peak = torch.cuda.max_memory_reserved(device)
+        return f"{peak >> 20} MiB at most, of {whole >> 20} ({free >> 20} free)"
     if platform.system() == "Windows":
         return "not measured on Windows"
     import resource

@@ -30,7 +30,6 @@ from ..config.options import (
 )
 from ..config.planner import Plan, Planner, native
 from ..config.source import Section, override, read
-from ..core.errors import OptionErrors
 from ..core.model import MODELS
 from ..core.phases import Phase, PhaseSchedule
 from ..core.registry import did_you_mean
@@ -130,29 +129,37 @@ class TrainPlan:
         }
 
 
-def read_options(path: Path, settings: Sequence[str] = ()) -> tuple[Section, list[str]]:
-    """The native options of a file in any spelling, with ``--set`` settings applied; and notes for the user.
+@dataclass(frozen=True)
+class Options:
+    """A file in any spelling, made native, with what that already showed."""
+
+    file: Section
+    notes: list[str]
+    """For the user, at the start."""
+    errors: list[str]
+    """What has no meaning in the file's own spelling."""
+
+
+def read_options(path: Path, settings: Sequence[str] = ()) -> Options:
+    """The options of a file with ``--set`` settings applied.
 
     Raises:
-        OptionErrors: the file cannot be read, or says what has no meaning.
+        OptionErrors: the file cannot be read.
     """
     file = read(path)
     override(file, settings)
     errors: list[str] = []
     notes: list[str] = []
-    translated = to_native(file, errors, notes)
-    if errors:
-        raise OptionErrors(errors)
-    return translated, notes
+    return Options(to_native(file, errors, notes), notes, errors)
 
 
-def plan_training(file: Section) -> TrainPlan:
-    """Check everything that the native options of a training run say.
+def plan_training(options: Options) -> TrainPlan:
+    """Check everything that the options of a training run say.
 
     Raises:
         OptionErrors: all that is wrong, each with its place.
     """
-    p = Planner(file)
+    file, p = options.file, Planner(options.file, options.errors)
     _sections(p, ("name", "model", "datasets", "losses", "train"))
     run = p.options(RunOptions, file.only(TOP), "the top of the file")
     train = p.options(TrainOptions, file.section("train"))
@@ -232,7 +239,7 @@ def _term(p: Planner, section: Section) -> TermPlan | None:
     factory: Any = LOSSES[kind] if isinstance(kind, str) and kind in LOSSES else None
     adversarial = inspect.isclass(factory) and issubclass(factory, AdversarialLoss)
     call = _call(factory.generator if adversarial else factory.forward) if factory else []
-    loss = p.component(LOSSES, rest.without(*call))
+    loss = p.component(LOSSES, rest.without(*call), beside=TermOptions)
     if options is None or loss is None:
         return None
     images = {"prediction": options.of, "target": options.to, "fake": options.of, "real": options.to}
@@ -263,10 +270,10 @@ def _players(p: Planner, networks: Mapping[str, Plan]) -> dict[str, PlayerPlan]:
             continue
         section = p.file.section(key)
         options, rest = p.split(PlayerOptions, section.without("groups"))
-        optimizer = p.component(OPTIMIZERS, rest, {"params"})
+        optimizer = p.component(OPTIMIZERS, rest, {"params"}, PlayerOptions)
         own = f"schedule_{name}"
         warmup, schedule = p.split(ScheduleOptions, p.file.section(own if own in p.file else "schedule"))
-        planned = p.component(SCHEDULES, schedule) if schedule else None
+        planned = p.component(SCHEDULES, schedule, beside=ScheduleOptions) if schedule else None
         if options and optimizer and warmup:
             players[name] = PlayerPlan(owned, options, optimizer, section.section("groups"), warmup, planned)
     return players
@@ -278,7 +285,7 @@ def _data(p: Planner) -> tuple[LoaderOptions | None, Plan | None, dict[str, Plan
         p.error(sections.where(), "datasets: needs 'train'")
         return None, None, {}
     loader, rest = p.split(LoaderOptions, sections.section("train"))
-    dataset = p.component(DATASETS, rest)
+    dataset = p.component(DATASETS, rest, beside=LoaderOptions)
     sets = {}
     for key in sections:
         if re.fullmatch(r"val(_.*)?", key):
@@ -300,7 +307,7 @@ def _validate_metrics(p: Planner) -> list[Section]:
 
 def _metric(p: Planner, section: Section) -> tuple[MetricOptions, Plan] | None:
     options, rest = p.split(MetricOptions, section)
-    metric = p.component(METRICS, rest)
+    metric = p.component(METRICS, rest, beside=MetricOptions)
     return (options, metric) if options and metric else None
 
 
@@ -345,6 +352,16 @@ def _cross_check(p: Planner, plan: TrainPlan) -> None:
                 section.where(), f"loss {term.name!r}: there is no player {player!r}, only {', '.join(plan.players)}"
             )
     _check_phases(p, plan, names)
+    _check_plateaus(p, plan)
+
+
+def _check_plateaus(p: Planner, plan: TrainPlan) -> None:
+    metrics = [o.name or m.type for o, m in plan.metrics]
+    for schedule in (player.schedule for player in plan.players.values()):
+        watched = schedule.arguments.get("metric") if schedule else None
+        if schedule and watched is not None and watched not in metrics:
+            near = did_you_mean(watched, metrics) or f" There are: {', '.join(metrics) or 'none'}."
+            p.error(schedule.where, f"metric: validation does not measure {watched!r}.{near}")
 
 
 def _check_phases(p: Planner, plan: TrainPlan, names: Sequence[str]) -> None:

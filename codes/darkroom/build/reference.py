@@ -7,7 +7,7 @@ from typing import Any
 
 from ..archs import ARCHS
 from ..config.describe import component_schema, component_text, section_schema, section_text
-from ..config.dialects import documented_schema
+from ..config.dialects import documented_page, documented_schema
 from ..config.options import (
     SECTIONS,
     LoaderOptions,
@@ -25,6 +25,8 @@ from ..data import DATASETS
 from ..metrics import METRICS
 from ..optim.optimizers import OPTIMIZERS
 from ..optim.schedules import SCHEDULES
+
+__all__ = ["documented_page", "options_page", "schema_text"]
 
 HEAD = """# All options
 

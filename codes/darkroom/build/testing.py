@@ -39,6 +39,7 @@ from ..inference.folder import (
 from ..inference.weights import load_any, load_weights
 from ..metrics import METRICS, Metric
 from .device import choose_device
+from .plan import Options
 
 
 @dataclass(frozen=True)
@@ -55,13 +56,13 @@ class TestPlan:
     metrics: Sequence[tuple[MetricOptions, Plan]]
 
 
-def plan_testing(file: Section) -> TestPlan:
-    """Check everything that the native options of a test say.
+def plan_testing(options: Options) -> TestPlan:
+    """Check everything that the options of a test say.
 
     Raises:
         OptionErrors: all that is wrong, each with its place.
     """
-    p = Planner(file)
+    file, p = options.file, Planner(options.file, options.errors)
     top = [f.name for f in dataclasses.fields(RunOptions)]
     known = [*top, "model", "datasets", "network_G", *SECTIONS]
     for key in file:

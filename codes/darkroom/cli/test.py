@@ -56,10 +56,11 @@ def _test_sets(args: argparse.Namespace) -> int:
     from ..build.plan import read_options
     from ..build.testing import plan_testing, run_tests
 
-    file, notes = read_options(option_file(args.opt), args.set)
-    for note in notes:
+    options = read_options(option_file(args.opt), args.set)
+    plan = plan_testing(options)
+    for note in options.notes:
         print(note)
-    return run_tests(plan_testing(file))
+    return run_tests(plan)
 
 
 def _folders(args: argparse.Namespace) -> int:

@@ -49,8 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _main(args: argparse.Namespace, arguments: Sequence[str]) -> int:
     from ..build.plan import plan_training, read_options
 
-    file, notes = read_options(option_file(args.opt), args.set)
-    plan = plan_training(file)
+    options = read_options(option_file(args.opt), args.set)
+    plan, notes = plan_training(options), options.notes
     if args.dry_run:
         from ..build.training import dump
 

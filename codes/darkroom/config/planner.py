@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -31,8 +31,15 @@ class Plan:
     given: Collection[str] = ()
 
     def make(self, **given: Any) -> Any:
-        """Construct it; ``given`` are the arguments that the program supplies."""
-        return self.factory(**given, **self.arguments)
+        """Construct it; ``given`` are the arguments that the program supplies.
+
+        Raises:
+            OptionErrors: the values are right one by one but not together.
+        """
+        try:
+            return self.factory(**given, **self.arguments)
+        except ValueError as error:
+            raise OptionErrors([f"{self.where}: {self.type}: {error}"]) from error
 
     def native(self) -> dict[str, Any]:
         """The section as it could be written with every default."""
@@ -44,12 +51,18 @@ class Plan:
 class Planner:
     """Checks the sections of one file; nothing is built here."""
 
-    def __init__(self, file: Section) -> None:
-        """``file`` is the whole native file, for the options that are shared."""
+    def __init__(self, file: Section, errors: Sequence[str] = ()) -> None:
+        """``file`` is the whole native file, for the options that are shared; ``errors`` are those found before."""
         self.file, self.errors = file, list[str]()
+        self._before = list(errors)
 
-    def component(self, registry: Registry[Any], section: Section, given: Collection[str] = ()) -> Plan | None:
-        """``{type: name, **arguments}`` for ``registry[name](**given, **arguments)``."""
+    def component(
+        self, registry: Registry[Any], section: Section, given: Collection[str] = (), beside: type | None = None
+    ) -> Plan | None:
+        """``{type: name, **arguments}`` for ``registry[name](**given, **arguments)``.
+
+        ``beside`` are the options that the section has besides, for hints.
+        """
         rest = section.without("type")
         name = section.get("type")
         if not isinstance(name, str):
@@ -64,7 +77,7 @@ class Planner:
             return None
         shared = {k: self.file[k] for k in SHARED if k in self.file and k in parameters(factory) and k not in rest}
         before = len(self.errors)
-        arguments = bind(factory, rest, self.errors, {*given, *shared}, what=f"{registry.kind} {name!r}")
+        arguments = bind(factory, rest, self.errors, {*given, *shared}, f"{registry.kind} {name!r}", _fields(beside))
         if len(self.errors) > before:
             return None
         return Plan(name, factory, {**shared, **arguments}, section.where(), given)
@@ -86,7 +99,7 @@ class Planner:
 
     def split(self, cls: type[T], section: Section) -> tuple[T | None, Section]:
         """The typed options that a section shares with a component, and what is left for the component."""
-        own = {f.name for f in dataclasses.fields(cls)}  # type: ignore[arg-type]
+        own = _fields(cls)
         return self.options(cls, section.only(own)), section.without(*own)
 
     def error(self, where: str, message: str) -> None:
@@ -99,8 +112,15 @@ class Planner:
         Raises:
             OptionErrors: all that is wrong so far.
         """
+        if self._before:
+            # What was wrong before is missing now: that something is needed may only follow from it.
+            raise OptionErrors([*self._before, *(e for e in self.errors if " needs " not in e)])
         if self.errors:
             raise OptionErrors(self.errors)
+
+
+def _fields(cls: type | None) -> set[str]:
+    return {f.name for f in dataclasses.fields(cls)} if cls is not None else set()
 
 
 def native(options: Any) -> dict[str, Any]:

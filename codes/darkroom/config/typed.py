@@ -28,18 +28,24 @@ def hints(factory: Callable[..., Any]) -> dict[str, Any]:
 
 
 def bind(
-    factory: Callable[..., Any], section: Section, errors: list[str], given: Collection[str] = (), what: str = ""
+    factory: Callable[..., Any],
+    section: Section,
+    errors: list[str],
+    given: Collection[str] = (),
+    what: str = "",
+    beside: Collection[str] = (),
 ) -> dict[str, Any]:
     """The keyword arguments for ``factory`` that ``section`` states, converted; what is wrong goes to ``errors``.
 
-    ``given`` names the parameters that the program supplies, which the file therefore may not.
+    ``given`` names the parameters that the program supplies, which the file therefore may not; ``beside`` the options
+    that the section may have for others, to hint at.
     """
     what = what or factory.__name__
     allowed = {n: p for n, p in parameters(factory).items() if n not in given}
     arguments = {}
     for key, value in section.items():
         if key not in allowed:
-            hint = did_you_mean(key, allowed) or f" It takes: {', '.join(allowed) or 'nothing'}."
+            hint = did_you_mean(key, [*allowed, *beside]) or f" It takes: {', '.join(allowed) or 'nothing'}."
             errors.append(f"{section.where(key)}: {what} has no option {key!r}.{hint}")
             continue
         try:

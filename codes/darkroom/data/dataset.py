@@ -36,6 +36,11 @@ class ImageDataset(Protocol):
     strays: Sequence[Path]
     """Files that belong to no item."""
 
+    @property
+    def notes(self) -> Sequence[str]:
+        """What the user should know about the files, for the log."""
+        ...
+
     def pairs(self) -> list[tuple[Path, Path | None]]:
         """The files of every item: the image, and its degraded input if there is a file of it."""
         ...

@@ -21,6 +21,7 @@ class Single:
     yields: ClassVar[tuple[str, ...]] = ("input",)
     crop: int | None = None
     strays: Sequence[Path] = ()
+    notes: Sequence[str] = ()
 
     def __init__(
         self,

@@ -19,6 +19,9 @@ from .loop import Batch, Loop
 Infer = Callable[[Model, Batch, Mapping[str, str]], dict[str, Tensor]]
 """``infer(model, batch, bind)``: the images that a model makes of a batch of one."""
 
+Observer = Callable[[int, Mapping[str, float]], None]
+"""``observer(step, means)``: a schedule that watches a plateau, a keeper of the best."""
+
 
 @dataclass(frozen=True)
 class Measure:
@@ -75,8 +78,8 @@ class Validate:
     epoch: Callable[[int], int]
     averaged: Callable[[Model], Model] = lambda model: model
     files: ImageFiles | None = None
-    observers: Sequence[Callable[[int, Mapping[str, float]], None]] = ()
-    """Called with the means by metric: schedules that watch a plateau, keepers of the best."""
+    observers: Sequence[Observer] = ()
+    """Called with the means by metric of the first set."""
     means: dict[str, dict[str, float]] = field(default_factory=dict, init=False)
     """Of the last validation: by set, then by metric."""
 

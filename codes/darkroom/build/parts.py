@@ -1,0 +1,174 @@
+"""The parts of a training run: networks, averages, players, terms."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..config.options import SWAOptions, TrainOptions
+from ..config.planner import Planner
+from ..core.errors import OptionErrors
+from ..core.model import Model
+from ..core.network import Network
+from ..core.terms import AdversarialLoss, FoolTerm, ImageTerm, JudgeTerm, Term
+from ..data.stream import to_unit
+from ..engine import distributed
+from ..engine.experiment import Experiment
+from ..engine.logs import Log
+from ..engine.player import Clip, Player, Schedule, constant
+from ..inference.weights import load_weights
+from ..losses.pool import ImagePool
+from ..optim.averages import WeightAverage, equal, exponential
+from ..optim.clipping import AutoClip, ClipNorm, ClipValue
+from ..optim.schedules import Plateau, SWAAnneal, WarmUp
+from .plan import PlayerPlan, TrainPlan, player_of
+
+
+def prepare(batch: Mapping[str, Any], *, channels_last: bool) -> dict[str, Any]:
+    """Bytes become numbers in [0, 1], in the memory layout of the networks."""
+    batch = to_unit(batch)
+    if not channels_last:
+        return dict(batch)
+    image = torch.channels_last
+    return {
+        k: v.contiguous(memory_format=image) if isinstance(v, Tensor) and v.ndim == 4 else v for k, v in batch.items()
+    }
+
+
+def make_model(
+    plan: TrainPlan, device: torch.device, amp: torch.dtype | None, experiment: Experiment, log: Log
+) -> Model:
+    """The model with its networks: initialised, or with their pretrained weights, on the device.
+
+    Raises:
+        DarkroomError: weights that do not fit, or a network that cannot compute in the precision.
+    """
+    torch.manual_seed(plan.run.seed)  # every process makes the same networks
+    networks: dict[str, Network] = {field: p.make() for field, p in plan.networks.items()}
+    unknown = [n for n in plan.path.pretrain if n not in networks]
+    if unknown:
+        raise OptionErrors([f"path.pretrain: there is no network {n!r}, only {', '.join(networks)}" for n in unknown])
+    for name, network in networks.items():
+        pretrain = plan.path.pretrain.get(name)
+        if pretrain is not None and experiment.state is None:
+            log.say(f"Loading pretrained weights of {name}: {pretrain}")
+            for note in load_weights(network, Path(pretrain).expanduser(), plan.path.strict):
+                log.warn(note)
+        elif pretrain is not None:
+            log.say(f"pretrain_model_{name} is not read: the run continues from its state.")
+        if amp is torch.float16 and not network.half_precision:
+            raise OptionErrors([f"train.amp: {plan.networks[name].type} cannot compute in fp16; write bf16 or off"])
+        count = sum(p.numel() for p in network.parameters())
+        log.say(f"Network {name}: {plan.networks[name].type}, with parameters: {count:,}")
+        distributed.synchronise_batch_norm(network, device)
+        network.to(device)
+        if plan.train.channels_last:
+            network.to(memory_format=torch.channels_last)
+        if plan.train.compile:
+            network.compile()
+    model: Model = plan.model.make(**networks)
+    return model
+
+
+def make_averages(plan: TrainPlan, model: Model) -> dict[str, WeightAverage]:
+    """The averages of the generators' weights that the options ask for: ``ema``, ``swa``."""
+    critics = {t.options.critic or "D" for t in plan.terms if t.adversarial}
+    generators = {n: m for n, m in model.networks.items() if n not in critics}
+    averages = {}
+    if plan.ema is not None:
+        averages["ema"] = exponential(generators, plan.ema.decay)
+    if plan.swa is not None:
+        averages["swa"] = equal(generators, swa_start(plan.swa, plan.train), plan.swa.every)
+    return averages
+
+
+def swa_start(swa: SWAOptions, train: TrainOptions) -> int:
+    """The first iteration that the average takes in."""
+    return round(swa.start * train.iterations) if isinstance(swa.start, float) else swa.start
+
+
+def make_player(plan: TrainPlan, name: str, p: PlayerPlan, model: Model) -> Player:
+    """The player with its optimizer, schedule and clipping."""
+    optimizer = p.optimizer.make(params=_groups(model, p))
+    schedule: Schedule = p.schedule.make() if p.schedule else constant
+    critics = {t.options.critic or "D" for t in plan.terms if t.adversarial}
+    if plan.swa is not None and not critics & {*p.owned}:
+        swa = plan.swa
+        schedule = SWAAnneal(schedule, swa_start(swa, plan.train), swa.rate, swa.anneal, swa.strategy)
+    if p.warmup.warmup:
+        schedule = WarmUp(p.warmup.warmup, schedule)
+    return Player(name, optimizer, schedule, p.options.every, _clip(p))
+
+
+def _clip(p: PlayerPlan) -> Clip | None:
+    if p.options.clip is None:
+        return None
+    if p.options.clip == "auto":
+        return AutoClip()
+    return ClipNorm(p.options.clip) if p.options.clip_by == "norm" else ClipValue(p.options.clip)
+
+
+def _groups(model: Model, p: PlayerPlan) -> list[dict[str, Any]]:
+    """One group per module path of ``groups``, with its own settings, and one for all the rest."""
+    groups, taken = [], set[nn.Parameter]()
+    for path, settings in p.groups.items():
+        parameters = [q for q in model.module(path).parameters() if q not in taken]
+        taken.update(parameters)
+        groups.append({"params": parameters, **settings})
+    rest = [q for n in p.owned for q in model.networks[n].parameters() if q not in taken]
+    return [{"params": rest}, *groups]
+
+
+def make_terms(plan: TrainPlan, t: Any, model: Model, device: torch.device) -> list[Term]:
+    """The term of a loss; of an adversarial one, a term for each side."""
+    o, loss, player = t.options, t.loss.make(), player_of(plan, t)
+    if not isinstance(loss, AdversarialLoss):
+        return [ImageTerm(t.name, player, o.weight, loss, t.inputs)]
+    judge = o.critic or "D"
+    owner = next(n for n, p in plan.players.items() if judge in p.owned)
+    pool: Callable[[Tensor], Tensor] = ImagePool(o.pool).to(device) if o.pool else _itself
+    critic = model.networks[judge]
+    fool = FoolTerm(t.name, player, o.weight, loss, critic, t.inputs, o.given)
+    return [fool, JudgeTerm(t.name, owner, loss, critic, t.inputs, o.given, pool)]
+
+
+def _itself(fakes: Tensor) -> Tensor:
+    return fakes
+
+
+def check_modules(plan: TrainPlan, model: Model) -> None:
+    """Phases name modules that only the built networks can tell."""
+    p = Planner(plan.file)
+    for phase in plan.phases:
+        for path in phase.trains or ():
+            try:
+                model.module(path)
+            except (KeyError, AttributeError):
+                name = path.partition(".")[0]
+                there = (
+                    [n for n, _ in model.networks[name].named_children()]
+                    if name in model.networks
+                    else [*model.networks]
+                )
+                p.error(
+                    plan.file.where("phases"),
+                    f"phase {phase.name!r}: no module {path!r}; there are: {', '.join(there)}",
+                )
+    p.check()
+
+
+def plateau_of(schedule: Schedule) -> Plateau | None:
+    """The schedule that follows a metric, if there is one inside."""
+    while isinstance(schedule, (WarmUp, SWAAnneal)):
+        schedule = schedule.then
+    return schedule if isinstance(schedule, Plateau) else None
+
+
+def public_weights(network: nn.Module) -> dict[str, Tensor]:
+    """What other programs load: the state under the community's keys."""
+    assert isinstance(network, Network)
+    return network.to_public(network.state_dict())

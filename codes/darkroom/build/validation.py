@@ -1,0 +1,69 @@
+"""What validation is made of: sets, metrics, images, the averaged weights, tiles."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
+
+from ..core.model import Model
+from ..data.images import write
+from ..data.stream import whole
+from ..engine import distributed
+from ..engine.experiment import Experiment
+from ..engine.logs import Log
+from ..engine.validate import ImageFiles, Measure, Observer, Validate
+from ..inference.tiles import Tiler
+from ..optim.averages import WeightAverage
+from .plan import TrainPlan
+
+
+def make_validate(
+    plan: TrainPlan, experiment: Experiment, log: Log, averages: Mapping[str, WeightAverage],
+    epoch: Callable[[int], int], observers: list[Observer],
+) -> Validate | None:  # fmt: skip
+    """The chore that validates, or None without validation sets."""
+    if not plan.sets:
+        return None
+    o = plan.validate
+    sets = {name: _share(p.make()) for name, p in plan.sets.items()}
+    measures = [Measure(m.name or p.type, p.make(), m.of, m.to, bool(p.factory.higher)) for m, p in plan.metrics]
+    images = ImageFiles(
+        experiment.folder / "val_images", _write_image, plan.run.scale, o.comparison, o.overwrite, o.save_gt, o.save_lr
+    )
+    average = averages.get("ema") if plan.ema is not None and plan.ema.validate else None
+    averaged = partial(_averaged, average) if average is not None else _as_it_is
+    unit = max(getattr(plan.networks[n].factory, "multiple_of", 1) for n in plan.networks)
+    infer = partial(_infer, Tiler(plan.run.scale, unit, o.tile, say=log.say))
+    return Validate(sets, measures, infer, log, epoch, averaged, images if o.save_images else None, observers)
+
+
+def _share(dataset: Any) -> Callable[[], Iterator[Mapping[str, Any]]]:
+    return partial(whole, dataset, distributed.rank(), distributed.world_size())
+
+
+def _as_it_is(model: Model) -> Model:
+    return model
+
+
+def _averaged(average: WeightAverage, model: Model) -> Model:
+    return dataclasses.replace(model, **average.networks)
+
+
+def _infer(tiler: Tiler, model: Model, batch: Mapping[str, Any], bind: Mapping[str, str]) -> dict[str, Tensor]:
+    if model.tiles is None:
+        return model.infer(model.sample(batch, bind))
+
+    def run(image: Tensor) -> Tensor:
+        return model.infer(model.sample({**batch, str(model.tiles): image}, bind))["output"]
+
+    return {"output": tiler(run, batch[model.tiles])}
+
+
+def _write_image(path: Path, image: Tensor) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write(path, image.permute(1, 2, 0).contiguous().numpy())
