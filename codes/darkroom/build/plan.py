@@ -169,9 +169,9 @@ def plan_training(options: Options) -> TrainPlan:
     path = p.options(PathOptions, file.section("path"))
     ema = p.options(EMAOptions, file.section("ema")) if "ema" in file else None
     swa = p.options(SWAOptions, file.section("swa")) if "swa" in file else None
-    model, networks = _model(p)
+    model, networks, given = _model(p)
     terms = [term for section in _entries(p, "losses") if (term := _term(p, section)) is not None]
-    players = _players(p, networks)
+    players = _players(p, given)
     loader, dataset, sets = _data(p)
     metrics = [m for section in _validate_metrics(p) if (m := _metric(p, section)) is not None]
     phases = _phases(p, train.iterations if train else 1)
@@ -206,21 +206,25 @@ def _entries(p: Planner, key: str) -> list[Section]:
     return value
 
 
-def _model(p: Planner) -> tuple[Plan | None, dict[str, Plan]]:
-    """A network field is filled by ``network_<field>``, or by the section without the field's last suffix."""
+def _model(p: Planner) -> tuple[Plan | None, dict[str, Plan], set[str]]:
+    """The model, its networks that can be planned, and the names of all that are given.
+
+    A network field is filled by ``network_<field>``, or by the section without the field's last suffix.
+    """
     section = p.file.section("model")
     kind = section.get("type")
     if not isinstance(kind, str) or kind not in MODELS:
-        return p.component(MODELS, section), {}
+        return p.component(MODELS, section), {}, set()
     factory: Any = MODELS[kind]
     fields = [f for f in dataclasses.fields(factory) if f.metadata.get("network")]
-    networks = {}
-    used = set()
+    networks: dict[str, Plan] = {}
+    used, given = set(), set()
     for field in fields:
         names = (f"network_{field.name}", f"network_{field.name.rpartition('_')[0]}")
         found = next((n for n in names if n in p.file), None)
         if found is not None:
             used.add(found)
+            given.add(field.name)
             plan = p.component(ARCHS, p.file.section(found))
             if plan is not None:
                 networks[field.name] = plan
@@ -229,7 +233,7 @@ def _model(p: Planner) -> tuple[Plan | None, dict[str, Plan]]:
     for key in p.file:
         if key.startswith("network_") and key not in used:
             p.error(p.file.where(key), f"model {kind!r} has no network {key.removeprefix('network_')!r}")
-    return p.component(MODELS, section, [f.name for f in fields]), networks
+    return p.component(MODELS, section, [f.name for f in fields]), networks, given
 
 
 def _term(p: Planner, section: Section) -> TermPlan | None:
@@ -254,28 +258,33 @@ def _call(function: Any) -> list[str]:
     return [t for t in inspect.signature(function).parameters if t not in ("self", "critic")]
 
 
-def _players(p: Planner, networks: Mapping[str, Plan]) -> dict[str, PlayerPlan]:
-    """Every player of the model whose networks are there."""
+def _players(p: Planner, given: Collection[str]) -> dict[str, PlayerPlan]:
+    """Every player of the model whose networks are given."""
     kind = p.file.section("model").get("type")
     if not isinstance(kind, str) or kind not in MODELS:
         return {}
     factory: Any = MODELS[kind]
-    players = {}
+    players, used = {}, set()
     for name, owned in factory.players.items():
-        if not all(n in networks for n in owned):
+        if not all(n in given for n in owned):
             continue
         key = next((k for k in (f"optim_{name}", f"optim_{name.rpartition('_')[2]}") if k in p.file), None)
         if key is None:
             p.error(p.file.where(), f"player {name!r} needs a section 'optim_{name}'")
             continue
+        schedule_key = f"schedule_{name}" if f"schedule_{name}" in p.file else "schedule"
+        used |= {key, schedule_key}
         section = p.file.section(key)
         options, rest = p.split(PlayerOptions, section.without("groups"))
         optimizer = p.component(OPTIMIZERS, rest, {"params"}, PlayerOptions)
-        own = f"schedule_{name}"
-        warmup, schedule = p.split(ScheduleOptions, p.file.section(own if own in p.file else "schedule"))
+        warmup, schedule = p.split(ScheduleOptions, p.file.section(schedule_key))
         planned = p.component(SCHEDULES, schedule, beside=ScheduleOptions) if schedule else None
         if options and optimizer and warmup:
             players[name] = PlayerPlan(owned, options, optimizer, section.section("groups"), warmup, planned)
+    for key in p.file:
+        if key.startswith(("optim_", "schedule_")) and key not in used:
+            known = ", ".join(factory.players)
+            p.error(p.file.where(key), f"{key!r} belongs to no player that is there; model {kind!r} has {known}")
     return players
 
 

@@ -98,14 +98,13 @@ class AllReduceBatchNorm(nn.BatchNorm2d):
             return super().forward(x)
         from torch.distributed.nn.functional import all_reduce
 
-        n = x.numel() / x.shape[1]
-        sums = torch.cat([x.sum((0, 2, 3)), x.square().sum((0, 2, 3)), x.new_tensor([n])])
-        total = all_reduce(sums)
-        mean, square = (total[:-1] / total[-1]).chunk(2)
-        var = square - mean.square()
+        count = all_reduce(x.new_tensor(x.numel() / x.shape[1]))
+        mean = all_reduce(x.sum((0, 2, 3))) / count
+        centred = x - mean[:, None, None]
+        var = all_reduce(centred.square().sum((0, 2, 3))) / count
         if self.track_running_stats:
-            self._observe(mean.detach(), var.detach(), total[-1].detach())
-        x = (x - mean[:, None, None]) * torch.rsqrt(var + self.eps)[:, None, None]
+            self._observe(mean.detach(), var.detach(), count)
+        x = centred * torch.rsqrt(var + self.eps)[:, None, None]
         return x * self.weight[:, None, None] + self.bias[:, None, None] if self.affine else x
 
     @torch.no_grad()
