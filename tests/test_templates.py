@@ -1,0 +1,125 @@
+"""Every shipped option file runs as it is, but for paths and sizes: builds, trains, resumes exactly."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from runs import ROOT, equal, make, photographs, train, weights
+
+TRAINING = sorted(
+    p for p in (ROOT / "options").rglob("*") if p.suffix in (".yml", ".json") and not p.name.startswith("test")
+)
+SMALL = {
+    "train_sr": [
+        "network_G={which_model_G: esrgan, nb: 1, nf: 8}",
+        "network_D={which_model_D: discriminator_vgg, nf: 8}",
+    ],
+    "train_sr_psnr": ["network_G={which_model_G: esrgan, nb: 1, nf: 8}"],
+    "quickstart": ["network_G.nf=8", "network_G.num_conv=1"],
+}
+
+
+@pytest.fixture(scope="module")
+def hub(tmp_path_factory):
+    """torch's cache with backbones of random weights, in the layout of the published files."""
+    from darkroom.archs.vgg import VGGFeatures
+    from darkroom.metrics.lpips import LPIPSDistance
+
+    home = tmp_path_factory.mktemp("torch")
+    folder = home / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    torch.manual_seed(0)
+    vgg, lpips = VGGFeatures(layers=("conv5_4",)), LPIPSDistance("squeeze", linear=True)
+    torch.save(vgg.state_dict(), folder / vgg.file)
+    torch.save(lpips.backbone.state_dict(), folder / lpips.backbone.file)
+    return home
+
+
+@pytest.fixture
+def small(tmp_path, hub, monkeypatch):
+    """The settings that make a template small, for these photographs."""
+    monkeypatch.setenv("TORCH_HOME", str(hub))
+    data = photographs(tmp_path / "HR", count=4, size=64)
+
+    def settings(path: Path, *more: str) -> list[str]:
+        common = [
+            f"path.root={tmp_path}", f"datasets.train.dataroot_HR={data}", f"datasets.val.dataroot_HR={data}",
+            "datasets.train.n_workers=0", "datasets.train.batch_size=2", "datasets.train.virtual_batch_size=null",
+            "datasets.train.crop_size=32", "gpu_ids=[]", "train.niter=4", "train.val_freq=4", "logger.print_freq=1",
+            "logger.save_checkpoint_freq=2", "use_tb_logger=false", "sample_photographs=null",
+        ]  # fmt: skip
+        pretrain = [] if path.stem == "quickstart" else ["path.pretrain_model_G=null"]
+        return [*common, *pretrain, *SMALL[path.stem], *more]
+
+    return settings
+
+
+def test_templates_were_found():
+    assert [p.name for p in TRAINING] == ["quickstart.yml", "train_sr.json", "train_sr.yml", "train_sr_psnr.yml"]
+
+
+@pytest.mark.parametrize("path", TRAINING, ids=lambda p: p.name)
+def test_template_trains_and_resumes_exactly(path, small, tmp_path):
+    whole = train(path, *small(path))
+    folder = next((tmp_path / "experiments").glob("[!.]*"))
+    assert (folder / "training_state" / "4.state").exists()
+    (folder / "training_state" / "4.state").unlink()
+    assert equal(whole, train(path, *small(path), "path.resume_state=auto"))
+    assert (folder / f"options{path.suffix}").read_bytes() == path.read_bytes()
+    assert list((folder / "val_images").rglob("*_4.png"))
+
+
+def test_row_10_the_esrgan_recipe(small, tmp_path, capsys):
+    """Pixel, VGG19 conv5_4 and relativistic GAN losses, logged under their names, each reaching G."""
+    path = ROOT / "options/sr/train_sr.yml"
+    train(path, *small(path))
+    out = capsys.readouterr().out
+    for name in ("pix-l1: ", "fea-vgg19-l1: ", "l_g_gan: ", "l_d_real: ", "l_d_fake: ", "D_real: ", "D_fake: "):
+        assert out.count(name) == 4, name
+    assert "PSNR: " in out
+    assert "LPIPS: " in out
+
+
+def test_row_4_fine_tuning_from_an_old_layout_file(small, tmp_path):
+    path = ROOT / "options/sr/train_sr_psnr.yml"
+    train(path, *small(path, "name=first"))
+    file = tmp_path / "experiments/first/models/4_G.pth"
+    keys = torch.load(file, weights_only=True).keys()
+    assert "model.0.weight" in keys  # what iNNfer, chaiNNer and others load
+    assert "model.1.sub.0.RDB1.conv1.0.weight" in keys
+    run = make(path, *small(path, "name=second", f"path.pretrain_model_G={file}"))
+    first = train(path, *small(path, "name=first"))
+    assert equal(first, weights(run))
+    run.close()
+
+
+def test_files_of_the_spec_need_no_vgg_where_nothing_asks_for_it(small, tmp_path, monkeypatch):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "nothing"))
+    path = ROOT / "options/sr/train_sr.yml"
+    train(path, *small(path, "train.feature_weight=0", "train.metrics=psnr"))
+
+
+def test_missing_backbone_is_an_error_before_training(small, tmp_path, monkeypatch):
+    from darkroom.core.errors import WeightsError
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "nothing"))
+    path = ROOT / "options/sr/train_sr.yml"
+    with pytest.raises(WeightsError, match=r"vgg19.*neither in .*nothing"):
+        make(path, *small(path))
+
+
+def test_paired_folders_and_lr_on_the_fly_train_alike(small, tmp_path):
+    """LR files made as MATLAB's imresize does give the same bits as LR made on the fly."""
+    from darkroom.data.images import Picture, read, write
+    from darkroom.filters.resize import resize_uint8
+
+    path = ROOT / "options/sr/train_sr_psnr.yml"
+    fly = train(path, *small(path, "name=fly"))
+    (tmp_path / "LR").mkdir()
+    for file in (tmp_path / "HR").iterdir():
+        low = resize_uint8(read(file).pixels, 1 / 4)
+        assert low.dtype == np.uint8
+        write(tmp_path / "LR" / file.name, Picture(low))
+    paired = [f"datasets.{part}.dataroot_LR={tmp_path / 'LR'}" for part in ("train", "val")]
+    assert equal(fly, train(path, *small(path, "name=files", *paired)))
