@@ -100,10 +100,11 @@ def peak_mib() -> dict[str, float]:
     return {name: resource.getrusage(which).ru_maxrss / unit for name, which in who.items()}
 
 
-def child(kind: str, iterations: int, workers: int) -> dict:
+def child(kind: str, iterations: int, workers: int, threads: int) -> dict:
     """Measure one kind in a process of its own."""
     command = [sys.executable, __file__, "--measure", kind, "--iterations", str(iterations), "--workers", str(workers)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=os.environ)
+    env = {**os.environ, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "PASSIVE"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=env)
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
     return json.loads(done.stdout.splitlines()[-1])
@@ -115,6 +116,7 @@ def main() -> None:
     p.add_argument("--rounds", type=int, default=3)
     p.add_argument("--iterations", type=int, default=40)
     p.add_argument("--workers", type=int, default=1)
+    p.add_argument("--threads", type=int, default=1, help="of the computation; a core is left for reading by default")
     p.add_argument("--measure", choices=("bare", "real"), help=argparse.SUPPRESS)
     args = p.parse_args()
     if args.measure:
@@ -126,9 +128,10 @@ def main() -> None:
         )
         return
     ratios, means = [], []
-    print(f"esrgan nb=2 nf=32, batch {BATCH}, crop {CROP}, {args.iterations} iterations, {args.workers} workers")
+    print(f"esrgan nb=2 nf=32, batch {BATCH}, crop {CROP}, {args.iterations} iterations")
+    print(f"{args.threads} compute threads, {args.workers} data workers")
     for i in range(args.rounds):
-        a, b = (child(kind, args.iterations, args.workers) for kind in ("bare", "real"))
+        a, b = (child(kind, args.iterations, args.workers, args.threads) for kind in ("bare", "real"))
         ratios.append(b["seconds"] / a["seconds"])
         means.append(b["mean"] / a["mean"])
         print(

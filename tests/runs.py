@@ -126,3 +126,15 @@ def start(*arguments: str, cwd: Path = ROOT) -> subprocess.Popen:
 
 def pixels(seed: int, *shape: int) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
+
+
+def save_backbone(module: torch.nn.Module, path: Path) -> Path:
+    """Random weights of a useful size for a feature network, whose own are undefined until they are loaded."""
+    generator = torch.Generator().manual_seed(0)
+    state = module.state_dict()
+    for value in state.values():
+        if value.is_floating_point():
+            fan_in = value[0].numel() if value.ndim > 1 else 100
+            value.copy_(torch.randn(value.shape, generator=generator) * (2 / fan_in) ** 0.5)
+    torch.save(state, path)
+    return path

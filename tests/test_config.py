@@ -216,7 +216,7 @@ def test_reference_and_schema_are_fresh():
     pages = {"options.md": options_page(), "options-documented.md": documented_page()}
     for name, text in {**pages, "options.schema.json": schema_text()}.items():
         path = ROOT / "docs" / name
-        assert path.read_text(encoding="utf-8") == text, f"{name} is stale: run python -m darkroom options"
+        assert path.read_text(encoding="utf-8") == text, f"{name} is stale: run python -m darkroom options --schema"
 
 
 def test_templates_point_at_the_schema_and_fit_it():

@@ -6,8 +6,10 @@ from itertools import pairwise
 
 import pytest
 import torch
-from runs import GAN, equal, make, native, train, weights, write
+from runs import GAN, equal, make, native, save_backbone, train, weights, write
 from torch.nn import functional as F
+
+from darkroom.core.terms import LOSSES
 
 SGD = {"optim_G": {"type": "sgd", "momentum": 0, "lr": 0.1}, "optim_D": {"type": "sgd", "momentum": 0, "lr": 0.1}}
 STANDARD = [*GAN["losses"][:1], {"name": "gan", "type": "gan", "weight": 5e-3, "form": "standard"}]
@@ -79,18 +81,38 @@ def test_one_forward_of_the_generator_per_micro_batch(tmp_path, accumulate):
     assert len(calls) == 2 * accumulate
 
 
-@pytest.mark.parametrize("name", ["pix-l1", "gan"])
-def test_every_loss_alone_moves_g(tmp_path, name):
-    losses = [t for t in GAN["losses"] if t["name"] == name]
-    options = gan_options(tmp_path, losses=losses)
-    if name != "gan":
+@pytest.fixture(scope="module")
+def vgg(tmp_path_factory):
+    """A file with random weights in the layout of torchvision's VGG11."""
+    from darkroom.archs.vgg import VGGFeatures
+
+    return save_backbone(VGGFeatures("vgg11", layers=("conv2_1",)), tmp_path_factory.mktemp("vgg") / "vgg11.pth")
+
+
+MODES = ("vanilla", "lsgan", "hinge", "wgan", "wgan-gp")
+ADVERSARIAL = [{"type": "gan", "mode": m, "form": f} for m in MODES for f in ("standard", "relativistic")]
+LOSS_NAMES = sorted({*LOSSES} - {"gan"})
+
+
+def test_losses_were_found():
+    assert len(LOSS_NAMES) >= 13
+
+
+@pytest.mark.parametrize("loss", [*({"type": n} for n in LOSS_NAMES), *ADVERSARIAL], ids=lambda d: "-".join(d.values()))
+def test_every_loss_alone_moves_g(tmp_path, vgg, loss):
+    more = {"network": "vgg11", "layers": {"conv2_1": 1.0}, "weights": str(vgg)}
+    options = gan_options(tmp_path, losses=[{**loss, **(more if loss["type"] in ("perceptual", "feature") else {})}])
+    if loss["type"] != "gan":
         del options["network_D"], options["optim_D"]
+    options["train"] = {"iterations": 2}
     run = make(write(tmp_path / "o.yml", options))
     before = weights(run)
     run.train()
     run.close()
     after = weights(run)
-    assert all(not torch.equal(before[k], after[k]) for k in before if k.startswith("G.") and k.endswith("weight"))
+    assert all(v.isfinite().all() for v in after.values())
+    moving = [k for k in before if k.endswith("weight") and (k[0] == "G" or "classifier" not in k)]
+    assert all(not torch.equal(before[k], after[k]) for k in moving)
 
 
 def test_no_discriminator_step_moves_g(tmp_path):

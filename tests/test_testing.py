@@ -1,13 +1,16 @@
 """test.py, with an option file and without: real processes over real files."""
 
 import math
+import os
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from runs import GAN, native, photographs, python, train, write
+from runs import GAN, ROOT, environment, native, photographs, python, train, write
 
 
 @pytest.fixture(scope="module")
@@ -225,3 +228,32 @@ def test_check_refuses_what_cannot_be_trained(tmp_path):
     done = python("train.py", "-opt", write(tmp_path / "o.yml", opts), "--check")
     assert done.returncode == 1
     assert "none of its 6 images can be used" in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="pseudo-terminals are POSIX")
+def test_progress_bar_where_somebody_looks(tmp_path):
+    """Loss, learning rate, it/s, share of time waiting for data, ETA; nothing of it where nobody looks."""
+    import fcntl
+    import pty
+    import struct
+    import termios
+
+    opts = native(tmp_path, train={"iterations": 60}, logger={"every": 30, "tensorboard": False})
+    command = [sys.executable, "train.py", "-opt", str(write(tmp_path / "o.yml", opts))]
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 140, 0, 0))
+    process = subprocess.Popen(command, cwd=ROOT, env=environment(), stdout=theirs, stderr=theirs)
+    os.close(theirs)
+    seen = b""
+    try:
+        while part := os.read(ours, 65536):
+            seen += part
+    except OSError:  # the other end is closed: Linux's way to say so
+        pass
+    assert process.wait() == 0
+    bars = [line for line in re.split(rb"[\r\n]+", seen) if b"/60 [" in line]
+    assert any(re.search(rb"\d+/60 \[.*<.*(it/s|s/it), loss \S+ lr 1.00e-03 data \d+%", line) for line in bars), bars[
+        -3:
+    ]
+    done = python("train.py", "-opt", tmp_path / "o.yml")
+    assert "it/s" not in done.stdout + done.stderr

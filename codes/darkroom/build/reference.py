@@ -30,7 +30,7 @@ __all__ = ["documented_page", "options_page", "schema_text"]
 
 HEAD = """# All options
 
-Written by `python -m darkroom options` from the signatures in the code; a test fails when it is stale.
+Written by `python -m darkroom options --schema` from the signatures in the code; a test fails when it is stale.
 
 An option file may be written in the documented keys of this family of tools (see the templates under `options/` and
 [the table of documented keys](options-documented.md)) or in the native sections below; `python train.py -opt FILE

@@ -14,7 +14,7 @@ Schema = dict[str, Any]
 
 HEAD = """# Documented keys
 
-Written by `python -m darkroom options`; a test fails when it is stale.
+Written by `python -m darkroom options --schema`; a test fails when it is stale.
 
 The keys that users of this family of tools know, and the native options that they become ([all of these](options.md)).
 `python train.py -opt FILE --dry-run` prints a whole file in its native form. Names are the same in capitals; `null`
