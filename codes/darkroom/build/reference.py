@@ -58,13 +58,60 @@ REGISTRIES: dict[str, tuple[Registry[Any], tuple[str, ...]]] = {
     "Schedules (`schedule`)": (SCHEDULES, ()),
 }
 
+GLOSSARY = {
+    "in_nc": "Channels of the input: 3 for colour, 1 for gray.",
+    "out_nc": "Channels of the output.",
+    "nf": "Channels inside: the width of the network.",
+    "nb": "Number of blocks: the depth of the network.",
+    "nr": "Dense blocks in each residual block.",
+    "gc": "Channels that each convolution of a dense block adds.",
+    "num_conv": "Number of convolutions.",
+    "scale": "Side of the output over side of the input; by default that at the top of the file.",
+    "norm_type": "Normalisation after convolutions; null is none.",
+    "act_type": "Activation.",
+    "mode": "Order of convolution, normalisation and activation, or how a score is judged.",
+    "upsample_mode": "Nearest neighbour and convolution, or pixel shuffle.",
+    "convtype": "Kind of convolution: PartialConv2D counts only real pixels at the border.",
+    "finalact": "Activation of the output.",
+    "outm": "Caps the output of training and use: see `finalcap`.",
+    "gaussian": "Multiplicative noise inside the network while it trains (ESRGAN).",
+    "plus": "The additional paths of ESRGAN+.",
+    "unshuffle": "Fold so many pixels of each side into channels first.",
+    "layout": "Key layout of the weights files that are written.",
+    "res_scale": "Factor of what each block adds.",
+    "size": "Side of the images that are judged.",
+    "hidden": "Width of the classifier's hidden layer.",
+    "n_layers": "Number of strided convolutions.",
+    "num_D": "Number of discriminators, each at half the size of the one before.",
+    "get_feats": "Also give the feature maps, for feature matching.",
+    "spectral_norm": "Spectral normalisation of the convolutions.",
+    "skip_connection": "Connect the two halves of the U.",
+    "lr": "Learning rate.",
+    "weight_decay": "Pull of the weights to zero.",
+    "betas": "Decay of the running means of the gradient and of its square.",
+    "momentum": "Share of the last step in the next one.",
+    "eps": "Keeps divisions and roots from zero.",
+    "crop_border": "Pixels at each side that do not count.",
+    "channel": "Measure all colours, or the luma of BT.601.",
+    "weights": "`imagenet` (downloaded once), or a file in torchvision's layout.",
+    "criterion": "Distance between two tensors, by the name of a pixel loss.",
+    "gamma": "Factor of the learning rate at each milestone or step.",
+    "milestones": "Iterations at which the learning rate falls.",
+    "restarts": "Iterations at which the schedule starts again.",
+    "restart_weights": "Factor of the learning rate after each restart.",
+    "eta_min": "The lowest learning rate.",
+    "channels": "3 reads every image as colour, 1 as gray.",
+    "limit": "Take so many images only.",
+}
+"""What parameters mean that many constructors have."""
+
 
 def options_page() -> str:
     """The text of docs/options.md."""
     parts = [HEAD, "## Sections\n"]
     parts += [section_text(name, cls) for name, cls in {**SHARED_SECTIONS, **SECTIONS}.items()]
     for title, (registry, given) in REGISTRIES.items():
-        parts += [f"## {title}\n", component_text(registry, given)]
+        parts += [f"## {title}\n", component_text(registry, given, GLOSSARY)]
     return "\n".join(parts).rstrip() + "\n"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import inspect
 import itertools
 import re
@@ -77,7 +78,8 @@ def default_text(value: Any) -> str:
 
 
 def _row(name: str, annotation: Any, default: Any, text: str) -> str:
-    cells = (f"`{name}`", type_text(annotation).replace("|", "\\|"), default_text(default), text.replace("|", "\\|"))
+    meaning = text.replace("|", "\\|").replace("``", "`")
+    cells = (f"`{name}`", type_text(annotation).replace("|", "\\|"), default_text(default), meaning)
     return f"| {' | '.join(cells)} |"
 
 
@@ -96,21 +98,33 @@ def section_text(name: str, cls: type) -> str:
     return "\n".join(lines)
 
 
-def component_text(registry: Registry[Any], given: tuple[str, ...] = ()) -> str:
-    """The part of the reference about all components of a kind; names of one constructor stand together."""
+def component_text(registry: Registry[Any], given: tuple[str, ...], glossary: Mapping[str, str]) -> str:
+    """The part of the reference about all components of a kind; names of one constructor stand together.
+
+    ``glossary`` says what parameters mean that many constructors have.
+    """
     names: dict[Any, list[str]] = {}
     for name in registry:
         names.setdefault(registry[name], []).append(name)
     lines = []
     for factory, all_names in names.items():
-        lines += [f"### {', '.join(f'`{n}`' for n in all_names)}", "", summary(factory), ""]
-        lines += _table(factory, arguments_text(factory), given)
+        lines += [f"### {', '.join(f'`{n}`' for n in all_names)}", "", summary(factory), "", *_constructor(factory)]
+        lines += _table(factory, {**glossary, **arguments_text(factory)}, given)
     return "\n".join(lines)
 
 
 def summary(factory: Callable[..., Any]) -> str:
-    """The first paragraph of the docstring."""
-    return " ".join((inspect.getdoc(factory) or "").split("\n\n")[0].split())
+    """The first paragraph of the docstring, in Markdown."""
+    target = factory.func if isinstance(factory, functools.partial) else factory
+    return " ".join((inspect.getdoc(target) or "").split("\n\n")[0].split()).replace("``", "`")
+
+
+def _constructor(factory: Callable[..., Any]) -> list[str]:
+    """What the constructor says of its parameters, unless it does so one by one."""
+    written = inspect.isclass(factory) and not dataclasses.is_dataclass(factory) and "__init__" in vars(factory)
+    text = inspect.cleandoc(factory.__init__.__doc__ or "") if written else ""
+    prose = [p for p in text.split("\n\n") if p and not p.startswith(("Args:", "Raises:"))]
+    return [line for p in prose for line in (" ".join(p.split()).replace("``", "`"), "")]
 
 
 def parameter_schemas(
