@@ -486,7 +486,7 @@ def test_survey_finds_what_is_wrong(tmp_path):
     assert found.usable == 34 - 4
     report = found.report(shown=2)
     assert "34 images, 30 with an input file, 61x46 to 101x100" in report
-    assert "3 cannot be read" in report
+    assert "Unreadable: 3" in report
     assert "and 1 more" in report
     assert "stray.png" in report
 

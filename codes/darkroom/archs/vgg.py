@@ -179,7 +179,7 @@ def _download(file: str) -> dict[str, Tensor]:
     except (OSError, RuntimeError) as error:
         raise WeightsError(
             f"the weights {file} are neither in {folder} nor to be had from {url} ({error}). "
-            f"Put the file there, or anywhere and name it with `weights:`"
+            f"Put the file there, or anywhere and name it with `weights:` (of perceptual_opt: `pretrained_path:`)"
         ) from error
 
 

@@ -28,15 +28,18 @@ def choose_device(gpu_ids: Sequence[int] | None, say: Callable[[str], None]) -> 
         return torch.device("cpu")
     if not torch.cuda.is_available():
         if gpu_ids is not None:
-            say(f"gpu_ids: {list(gpu_ids)} asks for CUDA, but there is none here: training on the CPU.")
+            say(f"CUDA was asked for (GPU {', '.join(map(str, gpu_ids))}), but there is none here: using the CPU.")
         return torch.device("cpu")
-    ids = list(gpu_ids) if gpu_ids is not None else [0]
-    index = ids[distributed.local_rank() % len(ids)]
-    if index >= torch.cuda.device_count():
-        raise OptionErrors(
-            [f"gpu_ids: there is no GPU {index}; this machine has {torch.cuda.device_count()}, from 0 on"]
-        )
-    device = torch.device("cuda", index)
+    count, here = torch.cuda.device_count(), distributed.local_world_size()
+    ids = list(gpu_ids or ([0] if here == 1 else range(count)))
+    if len(ids) < here:
+        say(f"{here} processes were started for the GPUs {ids}: each takes one of its own instead, from 0 on.")
+        ids = list(range(count))
+    rank = distributed.local_rank()
+    if rank >= len(ids) or ids[rank] >= count:
+        wanted = ids[rank] if rank < len(ids) else rank
+        raise OptionErrors([f"gpu_ids: there is no GPU {wanted}; this machine has {count}, from 0 on"])
+    device = torch.device("cuda", ids[rank])
     torch.cuda.set_device(device)
     return device
 

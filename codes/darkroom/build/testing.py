@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -33,7 +34,6 @@ from ..inference.folder import (
     Upscaler,
     UpscaleSettings,
     plan,
-    upscale_folder,
     work_through,
 )
 from ..inference.weights import load_any, load_weights
@@ -109,11 +109,17 @@ def load_network(
 ) -> Network:
     """The network of the options with these weights; without options, the one that the file turns out to hold."""
     if planned is None:
-        return load_any(weights, [c for n in ARCHS if isinstance(c := ARCHS[n], type)], scale)
+        return load_any(weights, _recognisable(), scale)
     network: Network = planned.make()
     for note in load_weights(network, weights, strict):
         say(note)
     return network
+
+
+def _recognisable() -> list[type[Network]]:
+    """The networks that can be known by their weights: those that have a way of their own to do so."""
+    classes = dict.fromkeys(c for name in ARCHS if inspect.isclass(c := ARCHS[name]) and issubclass(c, Network))
+    return [c for c in classes if any("recognise" in vars(base) for base in c.__mro__ if base is not Network)]
 
 
 def run_tests(plan: TestPlan) -> int:
@@ -121,7 +127,8 @@ def run_tests(plan: TestPlan) -> int:
     keep_large_buffers()
     root = Path(plan.path.root).expanduser() / "results" / plan.run.name
     root.mkdir(parents=True, exist_ok=True)
-    log = Log(root, kind="test")
+    log = Log()
+    log.open(root, None, kind="test")
     try:
         device = choose_device(plan.run.gpu_ids, log.warn)
         weights = Path(plan.path.pretrain["G"]).expanduser()
@@ -130,7 +137,7 @@ def run_tests(plan: TestPlan) -> int:
         settings = UpscaleSettings(
             tile=test.tile, overlap=test.overlap, self_ensemble=test.self_ensemble, suffix=test.suffix
         )
-        upscaler = Upscaler(network, settings, in_nc=input_channels(network), device=device, say=log.say)
+        upscaler = make_upscaler(network, settings, device, log.say)
         log.say(f"{type(network).__name__} x{network.scale} from {weights}, on {device}")
         failed = 0
         for name, planned in plan.sets.items():
@@ -140,6 +147,20 @@ def run_tests(plan: TestPlan) -> int:
     finally:
         log.close()
     return 1 if failed else 0
+
+
+def make_upscaler(
+    network: Network, settings: UpscaleSettings, device: torch.device, say: Callable[[str], None]
+) -> Upscaler:
+    """The network ready to run.
+
+    Raises:
+        OptionErrors: tiles and overlap do not go together.
+    """
+    try:
+        return Upscaler(network, settings, in_nc=input_channels(network), device=device, say=say)
+    except ValueError as error:
+        raise OptionErrors([str(error)]) from None
 
 
 def _metrics(plan: TestPlan) -> dict[str, Metric]:
@@ -274,13 +295,15 @@ def upscale(
         DarkroomError: there is nothing to read, or the model cannot be loaded.
     """
     keep_large_buffers()
+    target = choose_device(parse_device(device), say)
+    network = load_network(model, None, scale, strict=True, say=say)
+    say(f"{type(network).__name__} x{network.scale} from {model}, on {target}")
     try:
         chosen = UpscaleSettings(**settings)
     except ValueError as error:
         raise OptionErrors([str(error)]) from None
-    target = choose_device(parse_device(device), say)
-    network = load_network(model, None, scale, strict=True, say=say)
-    say(f"{type(network).__name__} x{network.scale} from {model}, on {target}")
-    report = upscale_folder(network, inputs, output, chosen, in_nc=input_channels(network), device=target)
+    jobs = plan(inputs, output, chosen)
+    upscaler = make_upscaler(network, chosen, target, say)
+    report = work_through(jobs, lambda _, picture: {"": upscaler(picture)}, chosen.skip_existing)
     say(f"{report}\nResults: {output}")
     return 1 if report.failed else 0

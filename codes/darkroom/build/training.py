@@ -24,7 +24,7 @@ from ..data.stream import Stream, stream
 from ..engine import distributed
 from ..engine.checkpoint import Stateful, restore
 from ..engine.chores import Progress, Report, clock
-from ..engine.experiment import Experiment, find_state, open_experiment
+from ..engine.experiment import Experiment, enter, find_state
 from ..engine.guard import Guard
 from ..engine.logs import Log
 from ..engine.loop import Every, Loop
@@ -97,18 +97,12 @@ class Run:
             summarise(self)
 
     def close(self) -> None:
-        """Let go of files, workers and the lock."""
+        """Let go of files, workers, other processes and the lock."""
         self.stream.close()
         self.log.close()
+        distributed.shutdown()
         if self.experiment.lock is not None:
             self.experiment.lock.release()
-
-
-def make_log(plan: TrainPlan, folder: Path) -> Log:
-    """The log of the run in its folder."""
-    options = plan.logger
-    board = Path(options.tensorboard_dir) if options.tensorboard_dir else folder / "tb"
-    return Log(folder if options.files else None, board if options.tensorboard else None)
 
 
 def make_run(plan: TrainPlan, experiment: Experiment, log: Log) -> Run:
@@ -138,7 +132,8 @@ def make_run(plan: TrainPlan, experiment: Experiment, log: Log) -> Run:
     saver = _make_saver(plan, experiment, log, model, averages, {**loop.parts(), **extra})
     if experiment.state is not None and experiment.state_file is not None:
         restore(saver.parts, experiment.state, experiment.state_file)
-        for line in changes(json.loads(experiment.state["options"]), plan.native()):
+        changed = changes(json.loads(experiment.state["options"]), plan.native())
+        for line in (c for c in changed if not c.startswith("path.resume_state:")):  # that it goes on is known
             log.say(f"Changed since that state was saved: {line}")
     epoch = partial(_epoch, plan.loader.batch_size * distributed.world_size() * plan.train.accumulate, len(dataset))
     observers: list[Observer] = [partial(_observe, schedule) for schedule in plateaus.values()]
@@ -200,12 +195,11 @@ def _make_saver(
 ) -> Saver:  # fmt: skip
     def weights() -> dict[str, dict[str, Tensor]]:
         raw = {n: public_weights(m) for n, m in model.networks.items()}
-        averaged = {f"{kind}{n}": public_weights(m) for kind, a in averages.items() for n, m in a.networks.items()}
+        started = {kind: average for kind, average in averages.items() if average.started}
+        averaged = {f"{kind}{n}": public_weights(m) for kind, a in started.items() for n, m in a.networks.items()}
         return {**raw, **averaged}
 
     o = plan.checkpoint
-    if distributed.rank() == 0:
-        (experiment.folder / "native.yml").write_text(dump(plan.native()), encoding="utf-8")
     return Saver(
         experiment.folder, parts, json.dumps(plan.native()), weights, save_weights, suffix=f".{o.format}",
         keep=o.keep, overwrite=o.overwrite, background=o.background, say=log.say,
@@ -218,27 +212,40 @@ def dump(options: Mapping[str, Any]) -> str:
 
 
 def open_run(plan: TrainPlan, notes: Sequence[str], source: Path) -> Run:
-    """Join the other processes, open the experiment's folder, and build the run.
+    """Join the other processes, build the run, and only then make the experiment's folder ready for it.
 
-    The first line says whether an earlier run goes on or was archived. A copy of the option file goes into the folder.
+    The first line says whether an earlier run goes on or was archived. The options go into the folder as they were
+    written, and in their native form with every default.
+
+    Raises:
+        DarkroomError: the run cannot be built; then an earlier one is as it was.
     """
-    device = choose_device(plan.run.gpu_ids, lambda message: None)
-    distributed.setup(device)
+    distributed.setup(choose_device(plan.run.gpu_ids, lambda message: None))
     first = distributed.rank() == 0
     if first and plan.run.sample_photographs:
         write_sample(Path(plan.run.sample_photographs))
-    distributed.barrier()
-    said: list[str] = []
-    root = Path(plan.path.root).expanduser()
+    log, root = Log(), Path(plan.path.root).expanduser()
     folder = root / "experiments" / plan.run.name
-    if first:
-        experiment = open_experiment(root, plan.run.name, plan.path.resume_state, said.append)
-    distributed.barrier()  # the others look when nothing moves any more
-    if not first:
-        experiment = Experiment(folder, "", *find_state(folder, plan.path.resume_state, said.append))
-    log = make_log(plan, folder)
-    for line in (experiment.message, *said, *notes):
-        log.say(line)
+    experiment = None
+    try:
+        if first:
+            experiment = enter(root, plan.run.name, plan.path.resume_state, log.warn)
+        distributed.barrier()
+        if experiment is None:
+            experiment = Experiment(folder, *find_state(folder, plan.path.resume_state, log.warn))
+        run = make_run(plan, experiment, log)
+        distributed.barrier()  # nobody reads in the folder any more
+        board = Path(plan.logger.tensorboard_dir) if plan.logger.tensorboard_dir else None
+        message = experiment.begin(board) if first else ""
+    except BaseException:
+        log.close()
+        if experiment is not None and experiment.lock is not None:
+            experiment.lock.release()
+        raise
+    distributed.barrier()
+    tensorboard = (board or folder / "tb") if plan.logger.tensorboard else None
+    log.open(folder if plan.logger.files else None, tensorboard, first=(message, *notes))
     if first:
         shutil.copyfile(source, folder / f"options{source.suffix}")
-    return make_run(plan, experiment, log)
+        (folder / "native.yml").write_text(dump(plan.native()), encoding="utf-8")
+    return run

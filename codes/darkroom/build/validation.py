@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from ..core.model import Model
+from ..data.dataset import ImageDataset
 from ..data.images import write
 from ..data.stream import whole
 from ..engine import distributed
@@ -30,7 +31,7 @@ def make_validate(
     if not plan.sets:
         return None
     o = plan.validate
-    sets = {name: _share(p.make()) for name, p in plan.sets.items()}
+    sets = {name: partial(_share, p.make(), {}, log) for name, p in plan.sets.items()}
     measures = [Measure(m.name or p.type, p.make(), m.of, m.to, bool(p.factory.higher)) for m, p in plan.metrics]
     images = ImageFiles(
         experiment.folder / "val_images", _write_image, plan.run.scale, o.comparison, o.overwrite, o.save_gt, o.save_lr
@@ -42,8 +43,13 @@ def make_validate(
     return Validate(sets, measures, infer, log, epoch, averaged, images if o.save_images else None, observers)
 
 
-def _share(dataset: Any) -> Callable[[], Iterator[Mapping[str, Any]]]:
-    return partial(whole, dataset, distributed.rank(), distributed.world_size())
+def _share(dataset: ImageDataset, broken: dict[str, str], log: Log) -> Iterator[Mapping[str, Any]]:
+    """This process's images; ``broken`` remembers those that were reported."""
+    found: dict[str, str] = {}
+    yield from whole(dataset, distributed.rank(), distributed.world_size(), broken=found)
+    for path in found.keys() - broken.keys():
+        log.warn(f"{path} cannot be read and is left out of validation: {found[path]}")
+    broken.update(found)
 
 
 def _as_it_is(model: Model) -> Model:

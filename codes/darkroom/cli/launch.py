@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import FrameType
@@ -51,12 +53,34 @@ def on_signals(stop: Callable[[], None]) -> dict[str, int]:
 
 
 def in_processes(count: int, module: str, arguments: Sequence[str]) -> int:
-    """Run ``python -m module arguments`` in ``count`` processes that train together, through torchrun."""
+    """Run ``python -m module arguments`` in ``count`` processes that train together; their exit code.
+
+    Signals go on to them. When one fails, the others are ended: they would wait for it for ever.
+    """
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
     threads = os.environ.get("OMP_NUM_THREADS", str(max((os.cpu_count() or 1) // count, 1)))
-    launcher = ["torch.distributed.run", "--standalone", f"--nproc_per_node={count}", "-m", module]
-    command = [sys.executable, "-m", *launcher, *arguments]
-    process = subprocess.Popen(command, env={**os.environ, "OMP_NUM_THREADS": threads})
-    try:
-        return process.wait()
-    except KeyboardInterrupt:  # the terminal sent it to the processes too: they save and end
-        return process.wait()
+    shared = {
+        "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "OMP_NUM_THREADS": threads,
+        "WORLD_SIZE": str(count), "LOCAL_WORLD_SIZE": str(count),
+    }  # fmt: skip
+    command = [sys.executable, "-m", module, *arguments]
+    own = [{**os.environ, **shared, "RANK": str(i), "LOCAL_RANK": str(i)} for i in range(count)]
+    processes = [subprocess.Popen(command, env=environment) for environment in own]
+
+    def forward(number: int, frame: FrameType | None) -> None:
+        del frame
+        for process in processes:
+            if process.poll() is None and number != signal.SIGINT:  # the terminal sends that one to all by itself
+                process.send_signal(number)
+
+    for known in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(known, forward)
+    while any(process.poll() is None for process in processes):
+        codes = [process.poll() for process in processes]
+        if any(code not in (None, 0, 128 + signal.SIGINT, 128 + signal.SIGTERM) for code in codes):
+            for process in processes:
+                process.kill()
+        time.sleep(0.1)
+    return next((abs(code) for process in processes if (code := process.returncode)), 0)

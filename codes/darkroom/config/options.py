@@ -11,6 +11,12 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 
+def _at_least(least: float, **values: float | None) -> None:
+    for name, value in values.items():
+        if value is not None and value < least:
+            raise ValueError(f"{name}: expected at least {least:g}, found {value:g}")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class RunOptions:
     """The top of the file."""
@@ -31,8 +37,7 @@ class RunOptions:
         """Check what a single value cannot say."""
         if not self.name or any(c in self.name for c in '\\/:*?"<>|'):
             raise ValueError(f"name: expected a name that a folder can have, found {self.name!r}")
-        if self.scale < 1:
-            raise ValueError(f"scale: expected at least 1, found {self.scale}")
+        _at_least(1, scale=self.scale)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,9 +63,7 @@ class TrainOptions:
 
     def __post_init__(self) -> None:
         """Check what a single value cannot say."""
-        for name in ("iterations", "accumulate", "nonfinite_limit"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: expected at least 1, found {getattr(self, name)}")
+        _at_least(1, iterations=self.iterations, accumulate=self.accumulate, nonfinite_limit=self.nonfinite_limit)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,6 +78,11 @@ class LoaderOptions:
     """Batches that each worker prepares ahead."""
     name: str | None = None
     """What the log calls the dataset."""
+
+    def __post_init__(self) -> None:
+        """Check what a single value cannot say."""
+        _at_least(1, batch_size=self.batch_size, prefetch=self.prefetch)
+        _at_least(0, workers=self.workers)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,6 +106,10 @@ class TermOptions:
     pool: int = 0
     """Size of the history of outputs that the critic learns from; 0 is none."""
 
+    def __post_init__(self) -> None:
+        """Check what a single value cannot say."""
+        _at_least(0, pool=self.pool)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PlayerOptions:
@@ -110,6 +122,12 @@ class PlayerOptions:
     clip_by: Literal["norm", "value"] = "norm"
     """Scale the whole gradient, or cut each element."""
 
+    def __post_init__(self) -> None:
+        """Check what a single value cannot say."""
+        _at_least(1, every=self.every)
+        if isinstance(self.clip, float) and self.clip <= 0:
+            raise ValueError(f"clip: expected more than 0, found {self.clip:g}")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScheduleOptions:
@@ -117,6 +135,10 @@ class ScheduleOptions:
 
     warmup: int = 0
     """Iterations over which the learning rate rises from zero to what the schedule says."""
+
+    def __post_init__(self) -> None:
+        """Check what a single value cannot say."""
+        _at_least(0, warmup=self.warmup)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -154,6 +176,10 @@ class ValidateOptions:
     table: bool = False
     """After the last validation, print a table of model against bicubic and draw a labelled side-by-side picture."""
 
+    def __post_init__(self) -> None:
+        """Check what a single value cannot say."""
+        _at_least(1, every=self.every, tile=self.tile)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CheckpointOptions:
@@ -172,6 +198,10 @@ class CheckpointOptions:
     background: bool = True
     """Write files while training goes on, from a snapshot."""
 
+    def __post_init__(self) -> None:
+        """Check what a single value cannot say."""
+        _at_least(1, every=self.every, keep=self.keep)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class LogOptions:
@@ -189,6 +219,10 @@ class LogOptions:
     """Write ``train_<date>.log``, ``val_<date>.log`` and ``metrics.jsonl``."""
     progress: bool = True
     """Show a progress bar where the output is a terminal."""
+
+    def __post_init__(self) -> None:
+        """Check what a single value cannot say."""
+        _at_least(1, every=self.every, tensorboard_every=self.tensorboard_every)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -214,6 +248,11 @@ class EMAOptions:
     validate: bool = True
     """Validate the average rather than the raw weights."""
 
+    def __post_init__(self) -> None:
+        """Check what a single value cannot say."""
+        if not 0 <= self.decay < 1:
+            raise ValueError(f"decay: expected at least 0 and less than 1, found {self.decay:g}")
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SWAOptions:
@@ -229,6 +268,11 @@ class SWAOptions:
     """Iterations of that annealing."""
     strategy: Literal["cos", "linear"] = "cos"
     """Its shape."""
+
+    def __post_init__(self) -> None:
+        """Check what a single value cannot say."""
+        _at_least(0, start=self.start, rate=self.rate, anneal=self.anneal)
+        _at_least(1, every=self.every)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -247,6 +291,11 @@ class TestOptions:
     """Write input and output side by side instead."""
     metrics: tuple[Mapping[str, object], ...] = field(default_factory=tuple)
     """Metrics for the datasets that have ground truth, as in ``validate``."""
+
+    def __post_init__(self) -> None:
+        """Check what a single value cannot say."""
+        _at_least(1, tile=self.tile)
+        _at_least(0, overlap=self.overlap)
 
 
 SECTIONS: Mapping[str, type] = {

@@ -46,14 +46,14 @@ class Survey:
         """Several lines for the terminal, with at most ``shown`` names of each kind."""
         lines = [self._counts()]
         for title, findings in (
-            ("cannot be read", self.unreadable),
-            ("have an input of the wrong size", self.mismatched),
-            ("are smaller than the crop", self.small),
-            ("have no input file; it is made from the target", self.alone),
-            ("are inputs without a target and not used", self.strays),
+            ("Unreadable", self.unreadable),
+            ("Inputs of the wrong size", self.mismatched),
+            ("Targets smaller than the crop", self.small),
+            ("Targets without an input file, theirs is made", self.alone),
+            ("Inputs without a target, not used", self.strays),
         ):
             if findings:
-                lines += [f"{len(findings)} {title}:", *(f"  {line}" for line in findings[:shown])]
+                lines += [f"{title}: {len(findings)}", *(f"  {line}" for line in findings[:shown])]
                 lines += [f"  and {len(findings) - shown} more"] if len(findings) > shown else []
         return "\n".join(lines)
 

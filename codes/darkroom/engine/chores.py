@@ -27,8 +27,6 @@ class Report:
     """Epoch of an iteration."""
     scalars_every: int = 1
     """Write scalars at every so manieth line only."""
-    unreadable: Callable[[], int] = lambda: 0
-    """How many files could not be read so far."""
     _lines: int = field(default=0, init=False)
     _step: int = field(default=0, init=False)
     _waited: float = field(default=0.0, init=False)

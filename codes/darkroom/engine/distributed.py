@@ -47,6 +47,11 @@ def local_rank() -> int:
     return int(os.environ.get("LOCAL_RANK", "0"))
 
 
+def local_world_size() -> int:
+    """How many processes train on this machine."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", os.environ.get("WORLD_SIZE", "1")))
+
+
 def seed(run_seed: int, step: int) -> int:
     """A seed of its own for every (run, iteration, process): so the generators' states need not be saved."""
     return int(np.random.SeedSequence((run_seed, step, rank())).generate_state(1, np.uint64)[0] >> 1)

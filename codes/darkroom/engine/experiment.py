@@ -16,18 +16,41 @@ from .checkpoint import PARTIAL, newest, read_state
 
 @dataclass(frozen=True)
 class Experiment:
-    """``<root>/experiments/<name>``, locked for this process."""
+    """``<root>/experiments/<name>``, locked for this process, and the state that the run goes on from, if it does."""
 
     folder: Path
-    message: str
-    """The first line of a run: whether it goes on, and what became of an earlier one."""
     state_file: Path | None = None
     state: dict[str, Any] | None = None
     lock: FileLock | None = None
 
+    def begin(self, beside: Path | None = None) -> str:
+        """Make the folder ready once the run is known to be buildable; the first line to say about it.
 
-def open_experiment(root: Path, name: str, resume: str | None, say: Callable[[str], None]) -> Experiment:
-    """Lock the folder, find the state to go on from, archive what an earlier run left, sweep what a crash left.
+        A run that starts anew moves an earlier one aside, and ``beside``, which belongs to it; a crash's halves of
+        files are swept.
+
+        Raises:
+            CheckpointError: the earlier run cannot be moved.
+        """
+        if self.state is not None:
+            steps = self.state["parts"]["loop"]["step"]
+            message = f"Continuing {self.folder} after iteration {steps:,}, from {self.state_file}"
+        elif _anything_in(self.folder):
+            kept = archive(self.folder)
+            if beside is not None and beside.is_dir():
+                beside.rename(beside.with_name(kept.name))
+            message = f"Starting anew in {self.folder}; the earlier run is kept as {kept}"
+        else:
+            message = f"Starting anew in {self.folder}"
+        for part in ("models", "training_state", "val_images"):
+            (self.folder / part).mkdir(parents=True, exist_ok=True)
+        for leftover in self.folder.glob(f"*/*{PARTIAL}"):
+            leftover.unlink(missing_ok=True)
+        return message
+
+
+def enter(root: Path, name: str, resume: str | None, say: Callable[[str], None]) -> Experiment:
+    """Lock the folder and find the state to go on from; nothing else is touched yet.
 
     Raises:
         CheckpointError: another process trains in the folder, or the state to resume from is not there.
@@ -41,19 +64,11 @@ def open_experiment(root: Path, name: str, resume: str | None, say: Callable[[st
         raise CheckpointError(
             f"{folder}: another process is training there. Wait for it, or give this run another 'name'."
         ) from None
-    state_file, state = find_state(folder, resume, say)
-    if state is not None:
-        message = f"Continuing {folder} after iteration {state['parts']['loop']['step']:,}, from {state_file}"
-    elif _anything_in(folder):
-        archived = archive(folder)
-        message = f"Starting anew in {folder}; the earlier run is kept as {archived}"
-    else:
-        message = f"Starting anew in {folder}"
-    for part in ("models", "training_state", "val_images"):
-        (folder / part).mkdir(parents=True, exist_ok=True)
-    for leftover in folder.glob(f"*/*{PARTIAL}"):
-        leftover.unlink(missing_ok=True)
-    return Experiment(folder, message, state_file, state, lock)
+    try:
+        return Experiment(folder, *find_state(folder, resume, say), lock)
+    except BaseException:
+        lock.release()
+        raise
 
 
 def find_state(

@@ -6,7 +6,7 @@ import json
 import logging
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,41 +30,65 @@ class _BarHandler(logging.Handler):
 
 
 class Log:
-    """The log of a run. Only the first process writes."""
+    """The log of a run. Only the first process writes.
 
-    def __init__(self, folder: Path | None = None, tensorboard: Path | None = None, kind: str = "train") -> None:
-        """Write files into ``folder`` and TensorBoard's into ``tensorboard``; None writes none.
+    Until ``open`` says where, lines wait: the first line of a run tells what became of the folder that they go to.
+    """
 
-        ``kind`` begins the name of the log: ``train_<time>.log``.
-        """
-        self._tensorboard = tensorboard if distributed.rank() == 0 else None
+    def __init__(self) -> None:
+        self._waiting: list[tuple[int, str]] | None = []
+        self._tensorboard: Path | None = None
         self._writer: Any = None
         self._figures_file: Path | None = None
-        self._logger = logging.getLogger(f"darkroom.run.{id(self)}")
-        self._logger.propagate = False
-        self._logger.setLevel(logging.INFO if distributed.rank() == 0 else logging.CRITICAL)
-        self._validation = logging.getLogger(f"darkroom.validation.{id(self)}")
-        self._validation.propagate = False
-        self._validation.setLevel(logging.INFO)
+        self._first = distributed.rank() == 0
+        self._logger = self._make("run", logging.INFO if self._first else logging.CRITICAL)
+        self._validation = self._make("validation", logging.INFO)
         self._add(self._logger, _BarHandler())
-        if folder is not None and distributed.rank() == 0:
+
+    def open(
+        self, folder: Path | None, tensorboard: Path | None, kind: str = "train", first: Sequence[str] = ()
+    ) -> None:
+        """Write the lines ``first``, those that wait, and all others, also into ``folder`` unless it is None.
+
+        ``kind`` begins the name of the log, ``train_<time>.log``; TensorBoard's files go into ``tensorboard``.
+        """
+        if self._first and folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
             stamp = time.strftime("%y%m%d-%H%M%S")
             self._add(self._logger, logging.FileHandler(folder / f"{kind}_{stamp}.log", encoding="utf-8"))
             self._add(self._validation, logging.FileHandler(folder / f"val_{stamp}.log", encoding="utf-8", delay=True))
             self._figures_file = folder / "metrics.jsonl"
+        self._tensorboard = tensorboard if self._first else None
+        self._flush(first)
+
+    def _flush(self, first: Sequence[str] = ()) -> None:
+        waiting, self._waiting = self._waiting or [], None
+        for level, message in [*((logging.INFO, line) for line in first), *waiting]:
+            self._logger.log(level, message)
+
+    def _make(self, name: str, level: int) -> logging.Logger:
+        logger = logging.getLogger(f"darkroom.{name}.{id(self)}")
+        logger.propagate = False
+        logger.setLevel(level)
+        return logger
 
     def _add(self, logger: logging.Logger, handler: logging.Handler) -> None:
         handler.setFormatter(logging.Formatter(FORMAT, DATE))
         logger.addHandler(handler)
 
+    def _write(self, level: int, message: str) -> None:
+        if self._waiting is not None:
+            self._waiting.append((level, message))
+        else:
+            self._logger.log(level, message)
+
     def say(self, message: str) -> None:
         """A line on the screen and in the file."""
-        self._logger.info(message)
+        self._write(logging.INFO, message)
 
     def warn(self, message: str) -> None:
         """A line that asks for attention."""
-        self._logger.warning(message)
+        self._write(logging.WARNING, message)
 
     def validation(self, message: str) -> None:
         """A line for the validation's own file."""
@@ -94,7 +118,8 @@ class Log:
         return self._writer
 
     def close(self) -> None:
-        """Put everything on the disk."""
+        """Put everything on the disk; lines that still wait go to the screen."""
+        self._flush()
         if self._writer is not None:
             self._writer.close()
         for logger in (self._logger, self._validation):

@@ -25,6 +25,11 @@ class WeightAverage:
         """The averaged networks."""
         return {name: average.module for name, average in self._averaged.items()}
 
+    @property
+    def started(self) -> bool:
+        """Whether it has taken in any weights."""
+        return all(bool(average.n_averaged) for average in self._averaged.values())
+
     def update(self, step: int) -> None:
         """Take in the networks after iteration ``step``."""
         if step >= self._start and (step - self._start) % self._every == 0:
