@@ -16,6 +16,7 @@ import yaml
 from torch import Tensor
 
 from ..config.source import changes
+from ..core.collective import processes
 from ..core.errors import OptionErrors
 from ..core.model import Model
 from ..core.phases import PhaseSchedule
@@ -122,7 +123,7 @@ def make_run(plan: TrainPlan, experiment: Experiment, log: Log) -> Run:
     for note in dataset.notes:
         log.say(note)
     data = stream(
-        dataset, plan.loader.batch_size, plan.run.seed, distributed.rank(), distributed.world_size(),
+        dataset, plan.loader.batch_size, plan.run.seed, distributed.rank(), processes(),
         workers=plan.loader.workers, prefetch=plan.loader.prefetch, pin_memory=device.type == "cuda", warn=log.warn,
     )  # fmt: skip
     loop = _make_loop(plan, model, device, amp, data, averages, log)
@@ -135,7 +136,7 @@ def make_run(plan: TrainPlan, experiment: Experiment, log: Log) -> Run:
         changed = changes(json.loads(experiment.state["options"]), plan.native())
         for line in (c for c in changed if not c.startswith("path.resume_state:")):  # that it goes on is known
             log.say(f"Changed since that state was saved: {line}")
-    epoch = partial(_epoch, plan.loader.batch_size * distributed.world_size() * plan.train.accumulate, len(dataset))
+    epoch = partial(_epoch, plan.loader.batch_size * processes() * plan.train.accumulate, len(dataset))
     observers: list[Observer] = [partial(_observe, schedule) for schedule in plateaus.values()]
     observers += [_keeper(best, saver)] if best else []
     validate = make_validate(plan, experiment, log, averages, epoch, observers)

@@ -10,6 +10,7 @@ from typing import Any
 
 from torch import Tensor
 
+from ..core.collective import processes
 from ..core.model import Model
 from ..data.dataset import ImageDataset
 from ..data.images import write
@@ -46,7 +47,7 @@ def make_validate(
 def _share(dataset: ImageDataset, broken: dict[str, str], log: Log) -> Iterator[Mapping[str, Any]]:
     """This process's images; ``broken`` remembers those that were reported."""
     found: dict[str, str] = {}
-    yield from whole(dataset, distributed.rank(), distributed.world_size(), broken=found)
+    yield from whole(dataset, distributed.rank(), processes(), broken=found)
     for path in found.keys() - broken.keys():
         log.warn(f"{path} cannot be read and is left out of validation: {found[path]}")
     broken.update(found)

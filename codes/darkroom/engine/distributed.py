@@ -15,17 +15,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ..core.collective import processes, sum_over_processes
+
 T = TypeVar("T")
 
 
 def rank() -> int:
     """Number of this process; the first, 0, writes files and talks."""
     return dist.get_rank() if dist.is_initialized() else 0
-
-
-def world_size() -> int:
-    """How many processes train together."""
-    return dist.get_world_size() if dist.is_initialized() else 1
 
 
 def setup(device: torch.device) -> None:
@@ -37,8 +34,9 @@ def setup(device: torch.device) -> None:
 
 
 def shutdown() -> None:
-    """Leave the group of processes."""
+    """Leave the group of processes, together: who leaves early ends the threads that the others still use."""
     if dist.is_initialized():
+        barrier()
         dist.destroy_process_group()
 
 
@@ -59,12 +57,12 @@ def seed(run_seed: int, step: int) -> int:
 
 def average_gradients(parameters: Sequence[nn.Parameter], loss: Tensor) -> Tensor:
     """Replace the gradients by their means over the processes, in one transfer; returns the mean of ``loss``."""
-    if world_size() == 1:
+    if processes() == 1:
         return loss
     grads = [p.grad for p in parameters if p.grad is not None]
     flat = torch.cat([loss.reshape(1), *(g.flatten() for g in grads)])
     dist.all_reduce(flat)
-    mean, *means = (flat / world_size()).split([1, *(g.numel() for g in grads)])
+    mean, *means = (flat / processes()).split([1, *(g.numel() for g in grads)])
     if grads:
         torch._foreach_copy_(grads, [m.view_as(g) for m, g in zip(means, grads, strict=True)])
     return mean[0]
@@ -72,7 +70,7 @@ def average_gradients(parameters: Sequence[nn.Parameter], loss: Tensor) -> Tenso
 
 def anywhere(flag: bool) -> bool:
     """Whether the flag is set in any process: all learn of it in the same iteration."""
-    if world_size() == 1:
+    if processes() == 1:
         return flag
     shared = torch.tensor(float(flag))
     dist.all_reduce(shared, op=dist.ReduceOp.MAX)
@@ -81,16 +79,16 @@ def anywhere(flag: bool) -> bool:
 
 def gather(value: T) -> list[T]:
     """The value of every process, in order, known to all."""
-    if world_size() == 1:
+    if processes() == 1:
         return [value]
-    values: list[T | None] = [None] * world_size()
+    values: list[T | None] = [None] * processes()
     dist.all_gather_object(values, value)
     return [v for v in values if v is not None]
 
 
 def barrier() -> None:
     """Wait for the others."""
-    if world_size() > 1:
+    if processes() > 1:
         anywhere(False)
 
 
@@ -99,14 +97,12 @@ class AllReduceBatchNorm(nn.BatchNorm2d):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> the same, normalised with the statistics of the k-fold batch while training."""
-        if not self.training or world_size() == 1:
+        if not self.training or processes() == 1:
             return super().forward(x)
-        from torch.distributed.nn.functional import all_reduce
-
-        count = all_reduce(x.new_tensor(x.numel() / x.shape[1]))
-        mean = all_reduce(x.sum((0, 2, 3))) / count
+        count = sum_over_processes(x.new_tensor(x.numel() / x.shape[1]))
+        mean = sum_over_processes(x.sum((0, 2, 3))) / count
         centred = x - mean[:, None, None]
-        var = all_reduce(centred.square().sum((0, 2, 3))) / count
+        var = sum_over_processes(centred.square().sum((0, 2, 3))) / count
         if self.track_running_stats:
             self._observe(mean.detach(), var.detach(), count)
         x = centred * torch.rsqrt(var + self.eps)[:, None, None]
@@ -125,7 +121,7 @@ class AllReduceBatchNorm(nn.BatchNorm2d):
 
 def synchronise_batch_norm(module: nn.Module, device: torch.device) -> nn.Module:
     """``module`` with every BatchNorm2d replaced by one over all processes; its keys stay as they are."""
-    if world_size() == 1:
+    if processes() == 1:
         return module
     if device.type == "cuda":
         return nn.SyncBatchNorm.convert_sync_batchnorm(module)

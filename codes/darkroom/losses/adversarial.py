@@ -16,9 +16,10 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.nn import functional as F
 
+from ..core.collective import processes, sum_over_processes
 from ..core.terms import LOSSES, AdversarialLoss, Critic, Verdict
 
 Mode = Literal["vanilla", "lsgan", "hinge", "wgan", "wgan-gp"]
@@ -37,33 +38,8 @@ def scores(output: Any) -> list[Tensor]:
 
 
 def batch_mean(x: Tensor) -> Tensor:
-    """The mean over all of ``x`` and over all processes, differentiable: a scalar.
-
-    The gradient that a process gets is that of the sum of all processes' losses, so that averaging the gradients of the
-    parameters afterwards gives what one process with the whole batch has. All processes must hold equal shares.
-    """
-    mean = x.mean()
-    if distributed.is_available() and distributed.is_initialized() and distributed.get_world_size() > 1:
-        mean = _AllSum.apply(mean) / distributed.get_world_size()
-    return mean
-
-
-class _AllSum(torch.autograd.Function):
-    """The sum over all processes. Every process's value enters all their losses, hence the same sum of gradients."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        del ctx
-        total = x.clone()
-        distributed.all_reduce(total)
-        return total
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        del ctx
-        total = gradients[0].clone()
-        distributed.all_reduce(total)
-        return total
+    """The mean over all of ``x`` and over all processes, differentiable: a scalar. All must hold equal shares."""
+    return sum_over_processes(x.mean()) / processes()
 
 
 def gradient_penalty(critic: Critic, fake: Tensor, real: Tensor, share: Tensor | None = None) -> Tensor:
