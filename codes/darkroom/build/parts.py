@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..config.options import SWAOptions, TrainOptions
 from ..config.planner import Planner
+from ..config.typed import parameters
 from ..core.errors import OptionErrors
 from ..core.model import Model
 from ..core.network import Network
@@ -19,12 +20,12 @@ from ..data.stream import to_unit
 from ..engine import distributed
 from ..engine.experiment import Experiment
 from ..engine.logs import Log
-from ..engine.player import Clip, Player, Schedule, constant
+from ..engine.player import Clip, Player, Schedule
 from ..inference.weights import load_weights
 from ..losses.pool import ImagePool
 from ..optim.averages import WeightAverage, equal, exponential
 from ..optim.clipping import AutoClip, ClipNorm, ClipValue
-from ..optim.schedules import Plateau, SWAAnneal, WarmUp
+from ..optim.schedules import Constant, Plateau, SWAAnneal, WarmUp
 from .plan import PlayerPlan, TrainPlan, player_of
 
 
@@ -94,14 +95,15 @@ def swa_start(swa: SWAOptions, train: TrainOptions) -> int:
 def make_player(plan: TrainPlan, name: str, p: PlayerPlan, model: Model) -> Player:
     """The player with its optimizer, schedule and clipping."""
     optimizer = p.optimizer.make(params=_groups(model, p))
-    schedule: Schedule = p.schedule.make() if p.schedule else constant
+    schedule: Schedule = p.schedule.make() if p.schedule else Constant()
     critics = {t.options.critic or "D" for t in plan.terms if t.adversarial}
     if plan.swa is not None and not critics & {*p.owned}:
         swa = plan.swa
         schedule = SWAAnneal(schedule, swa_start(swa, plan.train), swa.rate, swa.anneal, swa.strategy)
     if p.warmup.warmup:
         schedule = WarmUp(p.warmup.warmup, schedule)
-    return Player(name, optimizer, schedule, p.options.every, _clip(p))
+    settings = {*parameters(p.optimizer.factory), "fused", "foreach", "capturable"} - {"params"}
+    return Player(name, optimizer, schedule, p.options.every, _clip(p), settings)
 
 
 def _clip(p: PlayerPlan) -> Clip | None:

@@ -132,7 +132,8 @@ def make_run(plan: TrainPlan, experiment: Experiment, log: Log) -> Run:
     extra: dict[str, Stateful] = {**averages, **plateaus, **({"best": best} if best else {})}
     saver = _make_saver(plan, experiment, log, model, averages, {**loop.parts(), **extra})
     if experiment.state is not None and experiment.state_file is not None:
-        restore(saver.parts, experiment.state, experiment.state_file)
+        for note in restore(saver.parts, experiment.state, experiment.state_file):
+            log.say(note)
         changed = changes(json.loads(experiment.state["options"]), plan.native())
         for line in (c for c in changed if not c.startswith("path.resume_state:")):  # that it goes on is known
             log.say(f"Changed since that state was saved: {line}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import socket
@@ -33,19 +34,23 @@ def guarded(work: Callable[[], int]) -> int:
 
 
 def on_signals(stop: Callable[[], None]) -> dict[str, int]:
-    """Call ``stop`` at the first SIGINT or SIGTERM; a second one ends the process as usual.
+    """Call ``stop`` at the first SIGINT or SIGTERM; a second Ctrl-C ends the process at once.
 
+    A second SIGTERM does nothing: process managers send it to a group and to its leader.
     Returns a mapping that holds the signal's number under ``signal`` once it has come.
     """
     received: dict[str, int] = {}
 
     def handle(number: int, frame: FrameType | None) -> None:
         del frame
-        received["signal"] = number
-        print(f"\n{signal.Signals(number).name}: finishing this iteration, then saving.", file=sys.stderr, flush=True)
-        for known in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(known, signal.default_int_handler if known == signal.SIGINT else signal.SIG_DFL)
         stop()
+        received["signal"] = number
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with contextlib.suppress(OSError, RuntimeError):  # a closed or busy terminal must not keep it from saving
+            print(
+                f"\n{signal.Signals(number).name}: finishing this iteration, then saving.", file=sys.stderr, flush=True
+            )
 
     for known in (signal.SIGINT, signal.SIGTERM):
         signal.signal(known, handle)

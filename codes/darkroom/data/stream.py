@@ -155,9 +155,10 @@ def _collate_safely(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 
 
 def _start_worker(number: int) -> None:
-    """Leave Ctrl-C to the main process, and the other cores to the other workers."""
+    """Leave signals to the main process, which ends its workers itself, and the other cores to the other workers."""
     del number
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for known in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(known, signal.SIG_IGN)
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
 

@@ -7,7 +7,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -46,25 +46,39 @@ def collect(parts: Mapping[str, Stateful], options: str) -> dict[str, Any]:
     return {"format": FORMAT, "options": options, "parts": {name: part.state_dict() for name, part in parts.items()}}
 
 
-def restore(parts: Mapping[str, Stateful], state: Mapping[str, Any], path: Path) -> None:
-    """Give every part its state back.
+@runtime_checkable
+class Restartable(Protocol):
+    """A part that can begin in the middle of a run."""
+
+    def restart(self) -> None:
+        """Begin with what there is now."""
+        ...
+
+
+def restore(parts: Mapping[str, Stateful], state: Mapping[str, Any], path: Path) -> list[str]:
+    """Give every part its state back; returns notes on what begins anew or is no longer there.
 
     Raises:
-        CheckpointError: the state has other parts than the run, or a part does not fit.
+        CheckpointError: networks or optimizers are missing or other ones, or a part does not fit.
     """
-    saved = state["parts"]
-    missing, surplus = sorted(parts.keys() - saved.keys()), sorted(saved.keys() - parts.keys())
-    if missing or surplus:
+    saved = {name: part for name, part in state["parts"].items() if part}  # what had no state begins anew
+    missing, surplus = [n for n in parts if n not in saved], [n for n in saved if n not in parts]
+    lost = [n for n in (*missing, *surplus) if n.startswith(("network_", "optim_", "loop"))]
+    if lost:
         raise CheckpointError(
-            f"{path}: this run and the saved one are made of other parts: the file lacks {missing or 'nothing'} and "
-            f"has {surplus or 'nothing'} besides. Resume with the options it was saved with, or start anew from its "
-            "weights with pretrain_model_G."
+            f"{path}: this run and the saved one are made of other parts: {', '.join(lost)} cannot be matched. "
+            "Resume with the options it was saved with, or start anew from its weights with pretrain_model_G."
         )
-    for name, part in parts.items():
+    for name in (n for n in parts if n in saved):
         try:
-            part.load_state_dict(saved[name])
+            parts[name].load_state_dict(saved[name])
         except (RuntimeError, ValueError, KeyError) as error:
             raise CheckpointError(f"{path}: {name} does not fit the options of this run: {error}") from None
+    for part in (parts[n] for n in missing):
+        if isinstance(part, Restartable):
+            part.restart()
+    told = [n for n in missing if n in parts and state["parts"].get(n) is None]
+    return [*(f"{n} begins now: the state has none." for n in told), *(f"{n} is no longer used." for n in surplus)]
 
 
 def read_state(path: Path) -> dict[str, Any]:

@@ -12,6 +12,9 @@ from torch import Tensor
 
 from ..core.errors import DivergedError
 
+_SEARCH = 60
+"""Steps that fp16 may take to find its loss scale: from 2**16 to the smallest numbers."""
+
 
 @dataclass(frozen=True)
 class _Turn:
@@ -40,7 +43,7 @@ class Guard:
         """Start with nothing to watch."""
         self._turns: collections.deque[_Turn] = collections.deque()
         self._row = 0
-        self._last = -1
+        self._last = -2
 
     def watch(
         self, step: int, player: str, finite: Tensor, figures: Mapping[str, Tensor], files: Sequence[str]
@@ -73,23 +76,22 @@ class Guard:
 
     def _judge(self, turn: _Turn) -> None:
         finite, *figures = turn.values.tolist()
-        bad = [name for name, value in zip(turn.names, figures, strict=True) if not math.isfinite(value)]
-        if finite or (self.scaled and not bad):
-            if turn.step != self._last:
-                self._row = 0
+        if finite or turn.step == self._last:
             return
-        if turn.step != self._last:
-            self._row += 1
-            self.skipped += 1
-            self._last = turn.step
+        self._row = self._row + 1 if turn.step == self._last + 1 else 1
+        self._last = turn.step
+        bad = [name for name, value in zip(turn.names, figures, strict=True) if not math.isfinite(value)]
         named = ", ".join(bad) if bad else f"none of {', '.join(turn.names)}: only the gradients"
         files = ", ".join(turn.files[:8]) + (f" and {len(turn.files) - 8} more" if len(turn.files) > 8 else "")
         message = (
             f"iteration {turn.step + 1}: the gradients of {turn.player} are not finite, its step was left out. "
             f"Not finite: {named}. Files: {files or 'unknown'}"
         )
-        self.say(message)
-        if self._row >= self.limit:
+        searching = self.scaled and not bad
+        if not searching:
+            self.skipped += 1
+            self.say(message)
+        if self._row >= (max(self.limit, _SEARCH) if searching else self.limit):
             raise DivergedError(
                 f"{self._row} iterations in a row had to be left out. {message}\n"
                 "Lower the learning rate, set grad_clip, look at the files, or train in float32 (use_amp: false)."

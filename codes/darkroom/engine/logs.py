@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import sys
@@ -25,8 +26,11 @@ class _BarHandler(logging.Handler):
         """Write the line."""
         from tqdm import tqdm
 
-        tqdm.write(self.format(record), file=sys.stdout)
-        sys.stdout.flush()
+        line = self.format(record)
+        encoding = sys.stdout.encoding or "utf-8"
+        with contextlib.suppress(OSError, ValueError):  # nobody reads any more: no reason to stop training
+            tqdm.write(line.encode(encoding, "backslashreplace").decode(encoding), file=sys.stdout)
+            sys.stdout.flush()
 
 
 class Log:
@@ -41,7 +45,7 @@ class Log:
         self._writer: Any = None
         self._figures_file: Path | None = None
         self._first = distributed.rank() == 0
-        self._logger = self._make("run", logging.INFO if self._first else logging.CRITICAL)
+        self._logger = self._make("run", logging.INFO if self._first else logging.WARNING)
         self._validation = self._make("validation", logging.INFO)
         self._add(self._logger, _BarHandler())
 
@@ -87,8 +91,8 @@ class Log:
         self._write(logging.INFO, message)
 
     def warn(self, message: str) -> None:
-        """A line that asks for attention."""
-        self._write(logging.WARNING, message)
+        """A line that asks for attention; the other processes may say it too."""
+        self._write(logging.WARNING, message if self._first else f"[process {distributed.rank()}] {message}")
 
     def validation(self, message: str) -> None:
         """A line for the validation's own file."""
@@ -97,8 +101,12 @@ class Log:
     def figures(self, step: int, figures: Mapping[str, float], *, scalars: bool = True) -> None:
         """One line of ``metrics.jsonl``, and TensorBoard scalars by the same names."""
         if self._figures_file is not None:
-            with self._figures_file.open("a", encoding="utf-8") as file:
-                file.write(json.dumps({"iter": step, **figures}) + "\n")
+            try:
+                with self._figures_file.open("a", encoding="utf-8") as file:
+                    file.write(json.dumps({"iter": step, **figures}) + "\n")
+            except OSError as error:
+                self.warn(f"{self._figures_file} cannot be written any more: {error}")
+                self._figures_file = None
         if scalars and self.board is not None:
             for name, value in figures.items():
                 self.board.add_scalar(name, value, step)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -22,21 +22,17 @@ class Schedule(Protocol):
         ...
 
 
-def constant(step: int, rate: float) -> float:
-    """The learning rate of the option file, always."""
-    del step
-    return rate
-
-
 @dataclass(eq=False)
 class Player:
     """``every`` is its cadence: it sits out the iterations that are not multiples of it."""
 
     name: str
     optimizer: Optimizer
-    schedule: Schedule = constant
+    schedule: Schedule
     every: int = 1
     clip: Clip | None = None
+    settings: Collection[str] = ("lr",)
+    """What the option file says of the optimizer; the rest of its groups is state."""
 
     def __post_init__(self) -> None:
         """Note the learning rates of the option file."""
@@ -64,10 +60,11 @@ class Player:
         Returns whether they were finite, a scalar on the device. Fused optimizers leave the step out by themselves, so
         that nothing waits for the GPU; others need to know.
         """
-        scaler.unscale_(self.optimizer)
         grads = [p.grad for p in self.learning if p.grad is not None]
+        grads[0].add_(loss - loss)  # nothing, or NaN: L1 of a NaN has finite gradients
+        scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.get_total_norm(grads)
-        finite = (norm + loss).isfinite()  # L1 of a NaN has finite gradients
+        finite = norm.isfinite()
         if self.clip is not None:
             self.clip(grads, norm)
         if scaler.is_enabled():
@@ -83,14 +80,21 @@ class Player:
     def state_dict(self) -> dict[str, Any]:
         """Of the optimizer, and of the clipping if it has a state."""
         clip = self.clip.state_dict() if isinstance(self.clip, nn.Module) else {}
-        return {"optimizer": self.optimizer.state_dict(), "clip": clip}
+        return {"type": type(self.optimizer).__name__, "optimizer": self.optimizer.state_dict(), "clip": clip}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore it; learning rates and the like stay those of the option file."""
-        settings = [{k: v for k, v in group.items() if k != "params"} for group in self.optimizer.param_groups]
-        self.optimizer.load_state_dict(state["optimizer"])
-        for group, own in zip(self.optimizer.param_groups, settings, strict=True):
-            group.update(own)
+        """Restore it; learning rates and the like stay those of the option file.
+
+        Raises:
+            ValueError: it is the state of another kind of optimizer, or of other parameters.
+        """
+        if state["type"] != type(self.optimizer).__name__:
+            raise ValueError(f"expected the state of {type(self.optimizer).__name__}, found that of {state['type']}")
+        own = [{k: v for k, v in g.items() if k in self.settings} for g in self.optimizer.param_groups]
+        groups = state["optimizer"]["param_groups"]
+        # Before loading: where the state goes, to which device, depends on them.
+        merged = [{**group, **settings} for group, settings in zip(groups, own, strict=True)]
+        self.optimizer.load_state_dict({**state["optimizer"], "param_groups": merged})
         if isinstance(self.clip, nn.Module) and state["clip"]:
             self.clip.load_state_dict(state["clip"])
 

@@ -36,6 +36,11 @@ class WeightAverage:
             for name, average in self._averaged.items():
                 average.update_parameters(self._networks[name])
 
+    def restart(self) -> None:
+        """Begin with the networks as they are now."""
+        for name, average in self._averaged.items():
+            average.module.load_state_dict(self._networks[name].state_dict())
+
     def state_dict(self) -> dict[str, Any]:
         """Of each average."""
         return {name: average.state_dict() for name, average in self._averaged.items()}
