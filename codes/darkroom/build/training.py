@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ from torch import Tensor
 
 from ..config.source import changes
 from ..core.collective import processes
-from ..core.errors import OptionErrors
+from ..core.errors import DarkroomError, OptionErrors
 from ..core.model import Model
 from ..core.phases import PhaseSchedule
 from ..data.photographs import write_sample
@@ -71,6 +71,9 @@ class Run:
         start = time.perf_counter()
         try:
             self.loop.run()
+        except Exception:
+            self._rescue()
+            raise
         finally:
             self.progress.close()
             self.stream.close()
@@ -82,11 +85,20 @@ class Run:
         self.saver.close()
         self._end(time.perf_counter() - start)
 
+    def _rescue(self) -> None:
+        """Something between two iterations failed: a validation, a disk, the data. The training itself is whole."""
+        if self.loop.whole and self.loop.step > max(self.saver.saved, 0):
+            self.log.warn(f"An error after iteration {self.loop.step:,}; what was trained is saved as 'latest'.")
+            with contextlib.suppress(DarkroomError, OSError):
+                self.saver.save("latest", self.loop.step)
+                self.saver.close()
+
     def _end(self, seconds: float) -> None:
-        if self.stream.broken:
-            named = "".join(f"\n  {path}: {reason}" for path, reason in self.stream.broken.items())
-            self.log.warn(f"{len(self.stream.broken)} files could not be read and were left out:{named}")
-        if self.loop.guard.skipped:
+        broken = {path: reason for found in distributed.gather(self.stream.broken) for path, reason in found.items()}
+        if broken and distributed.rank() == 0:
+            named = "".join(f"\n  {path}: {reason}" for path, reason in broken.items())
+            self.log.warn(f"{len(broken)} files could not be read and were left out:{named}")
+        if self.loop.guard.skipped and distributed.rank() == 0:
             self.log.warn(f"{self.loop.guard.skipped} iterations were left out for non-finite gradients.")
         if self.loop.step >= self.loop.steps:
             waiting = 100 * self.loop.waited / max(self.loop.trained, 1e-9)
@@ -99,6 +111,8 @@ class Run:
 
     def close(self) -> None:
         """Let go of files, workers, other processes and the lock."""
+        with contextlib.suppress(DarkroomError):
+            self.saver.wait()
         self.stream.close()
         self.log.close()
         distributed.shutdown()
@@ -226,7 +240,7 @@ def open_run(plan: TrainPlan, notes: Sequence[str], source: Path) -> Run:
     first = distributed.rank() == 0
     if first and plan.run.sample_photographs:
         write_sample(Path(plan.run.sample_photographs))
-    log, root = Log(), Path(plan.path.root).expanduser()
+    log, root, written = Log(), Path(plan.path.root).expanduser(), source.read_text(encoding="utf-8-sig")
     folder = root / "experiments" / plan.run.name
     experiment = None
     try:
@@ -248,6 +262,6 @@ def open_run(plan: TrainPlan, notes: Sequence[str], source: Path) -> Run:
     tensorboard = (board or folder / "tb") if plan.logger.tensorboard else None
     log.open(folder if plan.logger.files else None, tensorboard, first=(message, *notes))
     if first:
-        shutil.copyfile(source, folder / f"options{source.suffix}")
+        (folder / f"options{source.suffix}").write_text(written, encoding="utf-8")
         (folder / "native.yml").write_text(dump(plan.native()), encoding="utf-8")
     return run

@@ -48,9 +48,8 @@ def on_signals(stop: Callable[[], None]) -> dict[str, int]:
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         with contextlib.suppress(OSError, RuntimeError):  # a closed or busy terminal must not keep it from saving
-            print(
-                f"\n{signal.Signals(number).name}: finishing this iteration, then saving.", file=sys.stderr, flush=True
-            )
+            name = signal.Signals(number).name
+            print(f"\n{name}: finishing this iteration, then saving.", file=sys.stderr, flush=True)
 
     for known in (signal.SIGINT, signal.SIGTERM):
         signal.signal(known, handle)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,7 +39,7 @@ class Report:
 
     def __call__(self, loop: Loop) -> None:
         """Print a line and write the figures; the first call without ``begin`` only starts the clock."""
-        figures = loop.meter.flush()
+        figures = _means(distributed.gather(loop.meter.flush()))
         if self._start is None:
             self.begin(loop)
         steps = loop.step - self._step
@@ -62,6 +62,11 @@ class Report:
         assert self._start is not None  # begin() has been called
         step, start = self._start
         return (time.perf_counter() - start) / (loop.step - step) * (loop.steps - loop.step)
+
+
+def _means(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Over the processes."""
+    return {name: sum(part[name] for part in figures) / len(figures) for name in figures[0]}
 
 
 def _rate(loop: Loop) -> float:

@@ -35,6 +35,10 @@ class Experiment:
         if self.state is not None:
             steps = self.state["parts"]["loop"]["step"]
             message = f"Continuing {self.folder} after iteration {steps:,}, from {self.state_file}"
+            later = [p for p in self.folder.glob("training_state/*.state") if p.stem.isdigit() and int(p.stem) > steps]
+            for path in later:  # of a branch that is left now: 'auto' must not return to it
+                path.replace(path.with_name(f"{path.name}.left"))
+            message += f"; {len(later)} later states are kept as *.state.left" if later else ""
         elif _anything_in(self.folder):
             kept = archive(self.folder)
             if beside is not None and beside.is_dir():

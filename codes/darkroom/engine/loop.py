@@ -67,6 +67,8 @@ class Loop:
     """Seconds spent waiting for data."""
     trained: float = field(default=0.0, init=False)
     """Seconds spent in iterations, waiting included; chores are not."""
+    whole: bool = field(default=True, init=False)
+    """False in the middle of an iteration: what went wrong there left no state worth keeping."""
     stopping: bool = field(default=False, init=False)
     """The loop ends after the iteration."""
 
@@ -84,7 +86,9 @@ class Loop:
             start = time.perf_counter()
             fetched = [next(batches) for _ in range(self.accumulate)]
             self.waited += time.perf_counter() - start
+            self.whole = False
             self.iterate([self.on_device(batch) for batch in fetched])
+            self.whole = True
             self.trained += time.perf_counter() - start
             for chore in self.chores:
                 if self.step % chore.steps == 0 or self.step == self.steps:
@@ -114,6 +118,8 @@ class Loop:
 
     def _turn(self, player: Player, samples: Sequence[Sample], files: Sequence[str]) -> None:
         player.begin(self.step)
+        buffers = [b for n in self.model.networks.values() for b in n.buffers() if b.is_floating_point()]
+        before = [b.clone() for b in buffers]
         terms = [t for t in self.terms if t.player == player.name and self._counts(t)]
         learning = player.learning
         figures: dict[str, Tensor] = {}
@@ -131,7 +137,10 @@ class Loop:
                 sample.release()  # else the graphs of all micro-batches would be alive at once
         objective = distributed.average_gradients(learning, objective)
         self.meter.note(player.name, objective)
-        self.guard.watch(self.step, player.name, player.finish(self.scaler, objective), figures, files)
+        finite = player.finish(self.scaler, objective)
+        for buffer, old in zip(buffers, before, strict=True):  # a step that is left out leaves no statistics either
+            buffer.copy_(torch.where(finite, buffer, old))
+        self.guard.watch(self.step, player.name, finite, figures, files)
 
     def _order(self, phase: Phase) -> Sequence[str]:
         return phase.players or [name for name in self.model.players if name in self.players]

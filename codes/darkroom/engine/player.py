@@ -61,7 +61,8 @@ class Player:
         that nothing waits for the GPU; others need to know.
         """
         grads = [p.grad for p in self.learning if p.grad is not None]
-        grads[0].add_(loss - loss)  # nothing, or NaN: L1 of a NaN has finite gradients
+        for first in grads[:1]:
+            first.add_(loss - loss)  # nothing, or NaN: L1 of a NaN has finite gradients
         scaler.unscale_(self.optimizer)
         norm = torch.nn.utils.get_total_norm(grads)
         finite = norm.isfinite()

@@ -8,14 +8,15 @@ import shutil
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from torch import Tensor
 
 from ..core.errors import CheckpointError
 from . import distributed
-from .checkpoint import Stateful, collect, snapshot, write_state
+from .checkpoint import PARTIAL, Stateful, collect, snapshot, write_state, write_whole
 from .loop import Loop
 
 Weights = Callable[[], Mapping[str, Mapping[str, Tensor]]]
@@ -54,14 +55,10 @@ class Saver:
         Raises:
             CheckpointError: three saves in a row have failed.
         """
-        self.wait()
         self.saved = step
-        if distributed.rank() != 0:
-            return
-        state, weights = snapshot(collect(self.parts, self.options)), snapshot(self.weights())
-        self._pending = self._pool.submit(self._write, name, step, state, weights)
-        if not self.background:
-            self.wait()
+        if distributed.rank() == 0:
+            self.wait()  # before the snapshot: one at a time is in memory
+            self._begin(self._write, name, step, snapshot(collect(self.parts, self.options)), snapshot(self.weights()))
 
     def wait(self) -> None:
         """Until what was begun is on the disk.
@@ -103,12 +100,25 @@ class Saver:
         return str(error)
 
     def best(self, step: int, metric: str, value: float) -> None:
-        """Keep the weights of this moment as ``best_<network>``."""
-        if distributed.rank() != 0:
-            return
-        for label, state in snapshot(self.weights()).items():
+        """Keep the weights of this moment as ``best_<network>``.
+
+        Raises:
+            CheckpointError: three writes in a row have failed.
+        """
+        if distributed.rank() == 0:
+            told = f"Best so far: {metric} {value:.5g} at iteration {step:,}, kept as best_*{self.suffix}."
+            self._begin(self._write_best, snapshot(self.weights()), told)
+
+    def _begin(self, write: Callable[..., None], *arguments: Any) -> None:
+        self.wait()
+        self._pending = self._pool.submit(write, *arguments)
+        if not self.background:
+            self.wait()
+
+    def _write_best(self, weights: Mapping[str, Mapping[str, Tensor]], told: str) -> None:
+        for label, state in weights.items():
             self.write_weights(state, self.folder / "models" / f"best_{label}{self.suffix}")
-        self.say(f"Best so far: {metric} {value:.5g} at iteration {step:,}, kept as best_*{self.suffix}.")
+        self.say(told)
 
     def _write(self, name: str, step: int, state: dict[str, Any], weights: Mapping[str, Mapping[str, Tensor]]) -> None:
         models, states = self.folder / "models", self.folder / "training_state"
@@ -118,24 +128,28 @@ class Saver:
             self.write_weights(tensors, models / f"{name}_{label}{self.suffix}")
         write_state(states / f"{name}.state", state)  # last: where there is a state, its weights are there too
         if self.keep is not None:
-            self._prune(models, states)
+            self._prune(models, states, step)
         self.say(f"Models and training states saved at iter: {step:7,}.")
 
     def _retire(self, models: Path, states: Path) -> None:
         """``latest`` becomes ``previous`` by copy, so that there is a whole ``latest`` at any instant."""
         for file in [*models.glob("latest_*"), *states.glob("latest.state")]:
-            previous = file.with_name(file.name.replace("latest", "previous", 1))
-            partial = previous.with_name(previous.name + ".partial")
-            shutil.copyfile(file, partial)
-            partial.replace(previous)
+            if not file.name.endswith(PARTIAL):
+                with file.open("rb") as source:
+                    write_whole(file.with_name(file.name.replace("latest", "previous", 1)), partial(_copy, source))
 
-    def _prune(self, models: Path, states: Path) -> None:
+    def _prune(self, models: Path, states: Path, step: int) -> None:
+        """Keep the newest of those up to now; later ones would be another run's."""
         assert self.keep is not None
-        numbers = sorted(int(p.stem) for p in states.glob("*.state") if p.stem.isdigit())
-        for number in numbers[: -max(self.keep, 1)]:
+        numbers = sorted(n for p in states.glob("*.state") if p.stem.isdigit() and (n := int(p.stem)) <= step)
+        for number in numbers[: -self.keep]:
             for file in [*models.glob(f"{number}_*"), states / f"{number}.state"]:
                 with contextlib.suppress(OSError):  # on Windows, somebody may be looking at it
                     file.unlink(missing_ok=True)
+
+
+def _copy(source: BinaryIO, target: BinaryIO) -> None:
+    shutil.copyfileobj(source, target)
 
 
 @dataclass(eq=False)

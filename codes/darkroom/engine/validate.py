@@ -113,7 +113,10 @@ class Validate:
         rounded = {k: to_bytes(v[0]) for k, v in (given | outputs).items()}
         if self.files is not None:
             path = str(batch["path"][0])
-            self.files.save(Path(path).stem, loop.step, {k: v.cpu() for k, v in rounded.items()})
+            try:
+                self.files.save(Path(path).stem, loop.step, {k: v.cpu() for k, v in rounded.items()})
+            except OSError as error:
+                self.log.warn(f"A validation image could not be written: {error}")
             self.log.image(f"val/{Path(path).stem}", rounded[next(iter(outputs))].cpu(), loop.step)
         exact = {k: v.float() / 255 for k, v in rounded.items()}
         return {m.name: m.metric(exact[m.of], exact[m.to]) for m in self.measures if m.of in exact and m.to in exact}
