@@ -179,6 +179,8 @@ def test_wrong_options(tmp_path, model, changes, message):
         ([], "expected -opt FILE, or -i, -m and -o together"),
         (["-i", "x"], "expected -opt FILE, or -i, -m and -o together"),
         (["-opt", "x", "-m", "y"], "leave -opt away"),
+        (["-opt", "x", "--device", "cpu", "--tile", "64"], "--tile, --device: with -opt the file says that"),
+        (["-i", "x", "-m", "y", "-o", "z", "--set", "a=1"], "--set changes options of a file"),
     ],
 )
 def test_wrong_arguments(arguments, message):

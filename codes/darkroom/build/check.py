@@ -39,7 +39,7 @@ def check(plan: TrainPlan, notes: Sequence[str], source: Path) -> int:
         from ..data.photographs import write_sample
 
         write_sample(Path(plan.run.sample_photographs))
-    for name, planned in {"train": plan.dataset, **plan.sets}.items():
+    for name, planned in {"train": plan.dataset, **{name: p for name, (_, p) in plan.sets.items()}}.items():
         _look(name, planned.make(), plan.run.scale)
     with tempfile.TemporaryDirectory(prefix="darkroom-check-") as folder:
         path = dataclasses.replace(plan.path, root=folder, resume_state=None)
@@ -100,13 +100,12 @@ def _validate(run: Run) -> float:
     if run.validate is None:
         _say("Validation: no validation set.")
         return 0.0
-    counts = {name: sum(1 for _ in plan.make().pairs()) for name, plan in run.plan.sets.items()}
-    run.validate.sets = {name: partial(_first, images) for name, images in run.validate.sets.items()}
-    total = 0.0
-    for name in counts:
+    sets, total = run.validate.sets, 0.0
+    for (name, images), (_, planned) in zip(sets.items(), run.plan.sets.values(), strict=True):
+        run.validate.sets = {name: partial(_first, images)}
         start = time.perf_counter()
         run.validate(run.loop)
-        total += (time.perf_counter() - start) * counts[name]
+        total += (time.perf_counter() - start) * len(planned.make())
     _say("Validation: one image of each set.")
     return total
 

@@ -143,24 +143,37 @@ def _itself(fakes: Tensor) -> Tensor:
 
 
 def check_modules(plan: TrainPlan, model: Model) -> None:
-    """Phases name modules that only the built networks can tell."""
+    """Phases and optimizer groups name modules that only the built networks can tell.
+
+    Raises:
+        OptionErrors: there is no such module, or a player plays in a phase in which nothing of it learns.
+    """
     p = Planner(plan.file)
+    for name, player in plan.players.items():
+        for path in player.groups:
+            _find(p, model, path, plan.file.where(f"optim_{name}"), "groups")
     for phase in plan.phases:
-        for path in phase.trains or ():
-            try:
-                model.module(path)
-            except (KeyError, AttributeError):
-                name = path.partition(".")[0]
-                there = (
-                    [n for n, _ in model.networks[name].named_children()]
-                    if name in model.networks
-                    else [*model.networks]
-                )
+        where, what = plan.file.where("phases"), f"phase {phase.name!r}"
+        found = [m for path in phase.trains or () if (m := _find(p, model, path, where, what)) is not None]
+        learning = {q for module in found for q in module.parameters()}
+        for name in (phase.players or plan.players) if found else ():
+            owned = {q for n in plan.players[name].owned for q in model.networks[n].parameters()}
+            if learning.isdisjoint(owned):
                 p.error(
-                    plan.file.where("phases"),
-                    f"phase {phase.name!r}: no module {path!r}; there are: {', '.join(there)}",
+                    where, f"{what}: player {name!r} plays, but 'trains' has nothing of it; add it, or leave it out"
                 )
     p.check()
+
+
+def _find(p: Planner, model: Model, path: str, where: str, what: str) -> nn.Module | None:
+    try:
+        return model.module(path)
+    except (KeyError, AttributeError):
+        name = path.partition(".")[0]
+        inside = model.networks.get(name)
+        there = [*model.networks] if inside is None else [f"{name}.{n}" for n, _ in inside.named_children()]
+        p.error(where, f"{what}: there is no module {path!r}, but: {', '.join(there)}")
+        return None
 
 
 def plateau_of(schedule: Schedule) -> Plateau | None:

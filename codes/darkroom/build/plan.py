@@ -23,6 +23,7 @@ from ..config.options import (
     PlayerOptions,
     RunOptions,
     ScheduleOptions,
+    SetOptions,
     SWAOptions,
     TermOptions,
     TrainOptions,
@@ -30,6 +31,7 @@ from ..config.options import (
 )
 from ..config.planner import Plan, Planner, native
 from ..config.source import Section, override, read
+from ..config.typed import bind
 from ..core.model import MODELS
 from ..core.phases import Phase, PhaseSchedule
 from ..core.registry import did_you_mean
@@ -97,8 +99,8 @@ class TrainPlan:
     phases: Sequence[Phase]
     loader: LoaderOptions
     dataset: Plan
-    sets: Mapping[str, Plan]
-    """Validation sets by name."""
+    sets: Mapping[str, tuple[SetOptions, Plan]]
+    """Validation sets by key."""
     metrics: Sequence[tuple[MetricOptions, Plan]]
 
     def native(self) -> dict[str, Any]:
@@ -115,7 +117,7 @@ class TrainPlan:
             players[f"schedule_{name}"] = {**native(player.warmup), **schedule}
         data = {
             "train": {**native(self.loader), **self.dataset.native()},
-            **{n: s.native() for n, s in self.sets.items()},
+            **{n: {**native(o), **s.native()} for n, (o, s) in self.sets.items()},
         }
         return {
             **native(self.run),
@@ -124,7 +126,7 @@ class TrainPlan:
             **{f"network_{n}": p.native() for n, p in self.networks.items()},
             "losses": [t.native() for t in self.terms],
             **players,
-            "phases": [dataclasses.asdict(p) for p in self.phases],
+            "phases": [native(p) for p in self.phases],
             **sections,
         }
 
@@ -173,7 +175,7 @@ def plan_training(options: Options) -> TrainPlan:
     terms = [term for section in _entries(p, "losses") if (term := _term(p, section)) is not None]
     players = _players(p, given)
     loader, dataset, sets = _data(p)
-    metrics = [m for section in _validate_metrics(p) if (m := _metric(p, section)) is not None]
+    metrics = plan_metrics(p, file.section("validate"))
     phases = _phases(p, train.iterations if train else 1)
     p.check()
     assert run and train and validate and checkpoint and logger and path and model and loader and dataset
@@ -188,7 +190,7 @@ def plan_training(options: Options) -> TrainPlan:
 
 
 def _sections(p: Planner, needed: Collection[str]) -> None:
-    known = (*TOP, *COMPONENTS, *SECTIONS)
+    known = [name for name in (*TOP, *COMPONENTS, *SECTIONS) if name != "test"]
     for key in p.file:
         if key not in known and not key.startswith(PREFIXES):
             near = did_you_mean(key, [*known, "network_G", "network_D", "optim_G", "optim_D"])
@@ -246,6 +248,9 @@ def _term(p: Planner, section: Section) -> TermPlan | None:
     loss = p.component(LOSSES, rest.without(*call), beside=TermOptions)
     if options is None or loss is None:
         return None
+    for key in ("critic", "given", "pool") if not adversarial else ():
+        if section.get(key):
+            p.error(section.where(key), f"{key}: only adversarial losses have a critic; {kind!r} is none")
     images = {"prediction": options.of, "target": options.to, "fake": options.of, "real": options.to}
     inputs = {t: str(name) for t, name in {**images, **rest.only(call)}.items() if t in call}
     for tensor in call:
@@ -276,11 +281,12 @@ def _players(p: Planner, given: Collection[str]) -> dict[str, PlayerPlan]:
         used |= {key, schedule_key}
         section = p.file.section(key)
         options, rest = p.split(PlayerOptions, section.without("groups"))
+        groups = {path: _group(p, rest, section.section("groups").section(path)) for path in section.section("groups")}
         optimizer = p.component(OPTIMIZERS, rest, {"params"}, PlayerOptions)
         warmup, schedule = p.split(ScheduleOptions, p.file.section(schedule_key))
         planned = p.component(SCHEDULES, schedule, beside=ScheduleOptions) if schedule else None
         if options and optimizer and warmup:
-            players[name] = PlayerPlan(owned, options, optimizer, section.section("groups"), warmup, planned)
+            players[name] = PlayerPlan(owned, options, optimizer, groups, warmup, planned)
     for key in p.file:
         if key.startswith(("optim_", "schedule_")) and key not in used:
             known = ", ".join(factory.players)
@@ -288,7 +294,14 @@ def _players(p: Planner, given: Collection[str]) -> dict[str, PlayerPlan]:
     return players
 
 
-def _data(p: Planner) -> tuple[LoaderOptions | None, Plan | None, dict[str, Plan]]:
+def _group(p: Planner, optimizer: Section, group: Section) -> dict[str, Any]:
+    """The settings of a group of parameters, checked as the optimizer's own."""
+    if optimizer.get("type") not in OPTIMIZERS:
+        return {}
+    return bind(OPTIMIZERS[optimizer["type"]], group, p.errors, {"params"}, f"optimizer {optimizer['type']!r}")
+
+
+def _data(p: Planner) -> tuple[LoaderOptions | None, Plan | None, dict[str, tuple[SetOptions, Plan]]]:
     sections = p.file.section("datasets")
     if "train" not in sections:
         p.error(sections.where(), "datasets: needs 'train'")
@@ -298,26 +311,27 @@ def _data(p: Planner) -> tuple[LoaderOptions | None, Plan | None, dict[str, Plan
     sets = {}
     for key in sections:
         if re.fullmatch(r"val(_.*)?", key):
-            # A validation set may be named and have workers, but has no batches.
-            _, rest = p.split(LoaderOptions, sections.section(key))
-            plan = p.component(DATASETS, rest)
-            if plan is not None:
-                sets[key] = plan
+            options, rest = p.split(SetOptions, sections.section(key))
+            plan = p.component(DATASETS, rest, beside=SetOptions)
+            if plan is not None and options is not None:
+                sets[key] = (options, plan)
         elif key != "train":
             p.error(sections.where(key), f"datasets: expected 'train', 'val' or 'val_...', found {key!r}")
     return loader, dataset, sets
 
 
-def _validate_metrics(p: Planner) -> list[Section]:
-    section = p.file.section("validate")
-    metrics = section.get("metrics") or []
-    return [m if isinstance(m, Section) else Section.make(section.where("metrics"), {"type": m}) for m in metrics]
-
-
-def _metric(p: Planner, section: Section) -> tuple[MetricOptions, Plan] | None:
-    options, rest = p.split(MetricOptions, section)
-    metric = p.component(METRICS, rest, beside=MetricOptions)
-    return (options, metric) if options and metric else None
+def plan_metrics(p: Planner, section: Section) -> list[tuple[MetricOptions, Plan]]:
+    """The metrics that a section lists."""
+    planned = []
+    for entry in section.get("metrics") or []:
+        if not isinstance(entry, Section):
+            p.error(section.where("metrics"), f"metrics: expected entries such as - {{type: psnr}}, found {entry!r}")
+            continue
+        options, rest = p.split(MetricOptions, entry)
+        metric = p.component(METRICS, rest, beside=MetricOptions)
+        if options and metric:
+            planned.append((options, metric))
+    return planned
 
 
 def _phases(p: Planner, iterations: int) -> list[Phase]:
@@ -362,6 +376,17 @@ def _cross_check(p: Planner, plan: TrainPlan) -> None:
             )
     _check_phases(p, plan, names)
     _check_plateaus(p, plan)
+    for name in plan.path.pretrain:
+        if name not in plan.networks:
+            where = p.file.section("path").section("pretrain").where(name)
+            p.error(where, f"pretrain: there is no network {name!r}, only {', '.join(plan.networks)}")
+    measured = [o.name or m.type for o, m in plan.metrics]
+    if plan.checkpoint.best is not None and plan.checkpoint.best not in measured:
+        where = p.file.section("checkpoint").where("best")
+        p.error(
+            where,
+            f"best: validation does not measure {plan.checkpoint.best!r}, only {', '.join(measured) or 'nothing'}",
+        )
 
 
 def _check_plateaus(p: Planner, plan: TrainPlan) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from ..data.images import write
+from ..data.stream import whole
 from ..engine.validate import to_bytes
 from ..filters.resize import resize
 from ..inference.sheets import Cell, enlarged, sheet
@@ -30,7 +31,8 @@ def summarise(run: Run) -> None:
         return
     rows, cells = [], []
     psnr, ssim = PSNR(crop_border=scale, channel="y"), SSIM(crop_border=scale, channel="y")
-    for batch in next(iter(validate.sets.values()))():
+    _, first = next(iter(run.plan.sets.values()))
+    for batch in whole(first.make()):
         images = _images(run, batch, scale)
         measured = {
             k: (psnr(images[k], images["target"]), ssim(images[k], images["target"])) for k in ("bicubic", "model")
@@ -49,8 +51,9 @@ def summarise(run: Run) -> None:
 def _images(run: Run, batch: Mapping[str, Any], scale: int) -> dict[str, Tensor]:
     """(C, H, W) images in [0, 1], rounded to 8 bits as they would be saved."""
     assert run.validate is not None
-    outputs = run.validate.outputs(run.loop, batch)
-    given = run.loop.prepare({k: v for k, v in batch.items() if isinstance(v, Tensor)})
+    prepared = run.loop.on_device(batch)
+    outputs = run.validate.outputs(run.loop, prepared)
+    given = {k: v.cpu() for k, v in prepared.items() if isinstance(v, Tensor)}
     bicubic = resize(given["input"].float(), scale)[0]
     raw = {
         "input": given["input"][0],

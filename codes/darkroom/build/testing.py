@@ -15,9 +15,8 @@ import numpy as np
 import torch
 
 from ..archs import ARCHS
-from ..config.options import SECTIONS, LoaderOptions, MetricOptions, PathOptions, RunOptions, TestOptions
+from ..config.options import MetricOptions, PathOptions, RunOptions, SetOptions, TestOptions
 from ..config.planner import Plan, Planner
-from ..config.source import Section
 from ..core.errors import DataError, OptionErrors
 from ..core.network import Network
 from ..core.registry import did_you_mean
@@ -34,12 +33,13 @@ from ..inference.folder import (
     Upscaler,
     UpscaleSettings,
     plan,
+    upscale_folder,
     work_through,
 )
 from ..inference.weights import load_any, load_weights
-from ..metrics import METRICS, Metric
+from ..metrics import Metric
 from .device import choose_device
-from .plan import Options
+from .plan import Options, plan_metrics
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,7 @@ def plan_testing(options: Options) -> TestPlan:
     """
     file, p = options.file, Planner(options.file, options.errors)
     top = [f.name for f in dataclasses.fields(RunOptions)]
-    known = [*top, "model", "datasets", "network_G", *SECTIONS]
+    known = [*top, "model", "datasets", "network_G", "test", "path"]
     for key in file:
         if key not in known:
             p.error(file.where(key), f"there is no section {key!r} in a test.{did_you_mean(key, known)}")
@@ -75,8 +75,8 @@ def plan_testing(options: Options) -> TestPlan:
     sets: dict[str, Plan] = {}
     for key in file.section("datasets"):
         section = file.section("datasets").section(key)
-        loader, rest = p.split(LoaderOptions, section)
-        dataset = p.component(DATASETS, rest)
+        loader, rest = p.split(SetOptions, section)
+        dataset = p.component(DATASETS, rest, beside=SetOptions)
         name = (loader.name if loader else None) or key
         if name in sets:
             p.error(section.where(), f"two test sets are called {name!r}: their results would overwrite each other")
@@ -88,20 +88,12 @@ def plan_testing(options: Options) -> TestPlan:
         p.error(
             file.where("path"), "a test needs path.pretrain_model_G (natively path.pretrain: {G: ...}), the weights"
         )
-    metrics = [_metric(p, m) for m in file.section("test").get("metrics") or []]
+    metrics = plan_metrics(p, file.section("test"))
     p.check()
     assert run is not None
     assert test is not None
     assert path is not None
-    return TestPlan(run, test, path, network, sets, [m for m in metrics if m is not None])
-
-
-def _metric(p: Planner, section: Any) -> tuple[MetricOptions, Plan] | None:
-    if not isinstance(section, Section):
-        section = Section.make(p.file.where("test"), {"type": section})
-    options, rest = p.split(MetricOptions, section)
-    metric = p.component(METRICS, rest)
-    return (options, metric) if options and metric else None
+    return TestPlan(run, test, path, network, sets, metrics)
 
 
 def load_network(
@@ -142,7 +134,9 @@ def run_tests(plan: TestPlan) -> int:
         failed = 0
         for name, planned in plan.sets.items():
             dataset = planned.make()
-            test_set = TestSet(name, pairs_of(dataset), upscaler, plan.run.scale, test.comparison, _metrics(plan))
+            kernel = dataset.kernels[0] if dataset.kernels else "cubic"
+            metrics = _metrics(plan)
+            test_set = TestSet(name, pairs_of(dataset), upscaler, plan.run.scale, test.comparison, metrics, kernel)
             failed += len(test_set.run(root / name, settings, log).failed)
     finally:
         log.close()
@@ -190,8 +184,10 @@ class TestSet:
     scale: int
     comparison: bool
     metrics: Mapping[str, Metric]
-    values: dict[str, dict[str, float]] = field(default_factory=dict, init=False)
-    """By image, then by metric."""
+    kernel: str = "cubic"
+    """What makes the input of a target that has none."""
+    values: dict[Path, dict[str, float]] = field(default_factory=dict, init=False)
+    """By input, then by metric."""
 
     def run(self, output: Path, settings: UpscaleSettings, log: Log) -> Report:
         """Write the results into ``output`` and say the metrics."""
@@ -212,14 +208,16 @@ class TestSet:
         target = self._targets.get(job.source)
         if target is not None and self.metrics:
             truth = picture if job.source in self._made else read(target)
-            self.values[job.source.stem] = self._measure(result, truth, target)
+            self.values[job.source] = self._measure(result, truth, target)
         return {"": beside(given, result, self.upscaler.scale) if self.comparison else result}
 
     def _shrunk(self, picture: Picture) -> Picture:
         height, width = (s // self.scale * self.scale for s in picture.pixels.shape[:2])
         if not height or not width:
             raise DataError(f"{picture.pixels.shape[1]}x{picture.pixels.shape[0]} is too small for scale {self.scale}")
-        return Picture(pixels=resize_uint8(as_bytes(picture.pixels)[:height, :width], 1 / self.scale))
+        return Picture(
+            pixels=resize_uint8(as_bytes(picture.pixels)[:height, :width], 1 / self.scale, kernel=self.kernel)
+        )
 
     def _measure(self, result: Picture, truth: Picture, path: Path) -> dict[str, float]:
         height, width = result.pixels.shape[:2]
@@ -232,7 +230,7 @@ class TestSet:
         return {name: metric(a, b) for name, metric in self.metrics.items()}
 
     def _say(self, job: Job, log: Log) -> None:
-        values = self.values.get(job.source.stem)
+        values = self.values.get(job.source)
         if values:
             log.say(f"{job.source.stem} - " + ", ".join(f"{n.upper()}: {v:.5g}" for n, v in values.items()))
 
@@ -302,8 +300,9 @@ def upscale(
         chosen = UpscaleSettings(**settings)
     except ValueError as error:
         raise OptionErrors([str(error)]) from None
-    jobs = plan(inputs, output, chosen)
-    upscaler = make_upscaler(network, chosen, target, say)
-    report = work_through(jobs, lambda _, picture: {"": upscaler(picture)}, chosen.skip_existing)
+    try:
+        report = upscale_folder(network, inputs, output, chosen, in_nc=input_channels(network), device=target, say=say)
+    except ValueError as error:
+        raise OptionErrors([str(error)]) from None
     say(f"{report}\nResults: {output}")
     return 1 if report.failed else 0

@@ -132,6 +132,8 @@ def make_run(plan: TrainPlan, experiment: Experiment, log: Log) -> Run:
     torch.backends.cudnn.benchmark = True  # crops have one size
     model = make_model(plan, device, amp, experiment, log)
     check_modules(plan, model)
+    for network in model.networks.values():
+        public_weights(network)  # what cannot be written is told now, not at the first checkpoint
     averages = make_averages(plan, model)
     dataset = plan.dataset.make()
     for note in dataset.notes:
@@ -154,7 +156,7 @@ def make_run(plan: TrainPlan, experiment: Experiment, log: Log) -> Run:
     epoch = partial(_epoch, plan.loader.batch_size * processes() * plan.train.accumulate, len(dataset))
     observers: list[Observer] = [partial(_observe, schedule) for schedule in plateaus.values()]
     observers += [_keeper(best, saver)] if best else []
-    validate = make_validate(plan, experiment, log, averages, epoch, observers)
+    validate = make_validate(plan, model, experiment, log, averages, epoch, observers)
     report, progress = Report(log, epoch, plan.logger.tensorboard_every), Progress(plan.logger.progress)
     chores = [Every(1, progress), Every(plan.logger.every, report)]
     if validate is not None:  # before the save, whose state then knows what the validation found

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ..core.collective import processes
 from ..core.model import Model
+from ..core.network import Network
 from ..data.dataset import ImageDataset
 from ..data.images import write
 from ..data.stream import whole
@@ -25,29 +26,33 @@ from .plan import TrainPlan
 
 
 def make_validate(
-    plan: TrainPlan, experiment: Experiment, log: Log, averages: Mapping[str, WeightAverage],
+    plan: TrainPlan, model: Model, experiment: Experiment, log: Log, averages: Mapping[str, WeightAverage],
     epoch: Callable[[int], int], observers: list[Observer],
 ) -> Validate | None:  # fmt: skip
     """The chore that validates, or None without validation sets."""
     if not plan.sets:
         return None
     o = plan.validate
-    sets = {name: partial(_share, p.make(), {}, log) for name, p in plan.sets.items()}
+    sets = {s.name or key: partial(_share, p.make(), s.workers, {}, log) for key, (s, p) in plan.sets.items()}
     measures = [Measure(m.name or p.type, p.make(), m.of, m.to, bool(p.factory.higher)) for m, p in plan.metrics]
     images = ImageFiles(
         experiment.folder / "val_images", _write_image, plan.run.scale, o.comparison, o.overwrite, o.save_gt, o.save_lr
     )
-    average = averages.get("ema") if plan.ema is not None and plan.ema.validate else None
-    averaged = partial(_averaged, average) if average is not None else _as_it_is
-    unit = max(getattr(plan.networks[n].factory, "multiple_of", 1) for n in plan.networks)
-    infer = partial(_infer, Tiler(plan.run.scale, unit, o.tile, say=log.say))
+    wanted = "ema" if plan.ema is not None and plan.ema.validate else "swa"
+    averaged = partial(_averaged, averages[wanted]) if wanted in averages else _as_it_is
+    critics = {t.options.critic or "D" for t in plan.terms if t.adversarial}
+    unit = max(
+        (m.multiple_of for n, m in model.networks.items() if n not in critics and isinstance(m, Network)), default=1
+    )
+    overlap = 32 if o.tile is None else min(32, o.tile // 2 // unit * unit)
+    infer = partial(_infer, Tiler(plan.run.scale, unit, o.tile, overlap, say=log.say))
     return Validate(sets, measures, infer, log, epoch, averaged, images if o.save_images else None, observers)
 
 
-def _share(dataset: ImageDataset, broken: dict[str, str], log: Log) -> Iterator[Mapping[str, Any]]:
+def _share(dataset: ImageDataset, workers: int, broken: dict[str, str], log: Log) -> Iterator[Mapping[str, Any]]:
     """This process's images; ``broken`` remembers those that were reported."""
     found: dict[str, str] = {}
-    yield from whole(dataset, distributed.rank(), processes(), broken=found)
+    yield from whole(dataset, distributed.rank(), processes(), workers=workers, broken=found)
     for path in found.keys() - broken.keys():
         log.warn(f"{path} cannot be read and is left out of validation: {found[path]}")
     broken.update(found)
@@ -58,7 +63,7 @@ def _as_it_is(model: Model) -> Model:
 
 
 def _averaged(average: WeightAverage, model: Model) -> Model:
-    return dataclasses.replace(model, **average.networks)
+    return dataclasses.replace(model, **average.networks) if average.started else model
 
 
 def _infer(tiler: Tiler, model: Model, batch: Mapping[str, Any], bind: Mapping[str, str]) -> dict[str, Tensor]:

@@ -47,8 +47,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     plain = (args.input, args.model, args.output)
     if args.opt is None and not all(plain):
         p.error("expected -opt FILE, or -i, -m and -o together")
-    if args.opt is not None and any(plain):
-        p.error("-opt says inputs, model and output; leave -i, -m and -o away, or leave -opt away")
+    if args.opt is not None:
+        own = {"opt", "set"}
+        given = [k for k, v in vars(args).items() if k not in own and v != p.get_default(k)]
+        if given:
+            flags = ", ".join(f"--{k.replace('_', '-')}" for k in given)
+            p.error(f"{flags}: with -opt the file says that; change it there or with --set, or leave -opt away")
+    elif args.set:
+        p.error("--set changes options of a file: it needs -opt")
     return guarded(lambda: _folders(args) if args.opt is None else _test_sets(args))
 
 

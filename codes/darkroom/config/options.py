@@ -86,6 +86,20 @@ class LoaderOptions:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class SetOptions:
+    """What a dataset for validation or test may have besides the arguments of its dataset."""
+
+    name: str | None = None
+    """What the log calls it; for tests, the folder of its results."""
+    workers: int = 0
+    """Processes that read images ahead during validation; 0 reads in the training process."""
+
+    def __post_init__(self) -> None:
+        """Check what a single value cannot say."""
+        _at_least(0, workers=self.workers)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class TermOptions:
     """What every entry of ``losses`` may have besides the arguments of its loss."""
 
@@ -272,6 +286,8 @@ class SWAOptions:
     def __post_init__(self) -> None:
         """Check what a single value cannot say."""
         _at_least(0, start=self.start, rate=self.rate, anneal=self.anneal)
+        if isinstance(self.start, float) and self.start >= 1:
+            raise ValueError(f"start: expected an iteration or a fraction of the run, found {self.start:g}")
         _at_least(1, every=self.every)
 
 

@@ -35,6 +35,8 @@ class ImageDataset(Protocol):
     """Side of the random part of an image that an item is; None for whole images."""
     strays: Sequence[Path]
     """Files that belong to no item."""
+    kernels: Sequence[str]
+    """What makes inputs that no file has."""
 
     @property
     def notes(self) -> Sequence[str]:

@@ -22,6 +22,7 @@ class Single:
     crop: int | None = None
     strays: Sequence[Path] = ()
     notes: Sequence[str] = ()
+    kernels: Sequence[str] = ()
 
     def __init__(
         self,

@@ -50,7 +50,7 @@ class ImageFiles:
 
     def save(self, image: str, step: int, images: Mapping[str, Tensor]) -> None:
         """Write what the options ask for; ``images`` are (C, H, W) uint8, among them ``output``."""
-        folder = self.folder / image
+        folder, image = self.folder / image, Path(image).name
         lr = images.get("input")
         enlarged = None if lr is None else lr.repeat_interleave(self.scale, 1).repeat_interleave(self.scale, 2)
         stem = image if self.overwrite else f"{image}_{step}"
@@ -86,7 +86,7 @@ class Validate:
     def __call__(self, loop: Loop) -> None:
         """Validate, and say the result."""
         for name, images in self.sets.items():
-            rows = [self._image(loop, batch) for batch in images()]
+            rows = [self._image(loop, batch, f"{name}/" if len(self.sets) > 1 else "") for batch in images()]
             self.means[name] = _means([row for part in distributed.gather(rows) for row in part])
             self._say(loop, name)
         first = next(iter(self.means.values()), {})
@@ -95,29 +95,29 @@ class Validate:
 
     @torch.inference_mode()
     def outputs(self, loop: Loop, batch: Batch) -> dict[str, Tensor]:
-        """The images that the model, with its averaged weights if there are any, makes of a batch of one."""
+        """The images that the model, with its averaged weights if there are any, makes of a prepared batch of one."""
         model = self.averaged(loop.model)
         was_training = {n: m.training for n, m in model.networks.items()}
         for network in model.networks.values():
             network.eval()
         bind = loop.phases.at(max(loop.step - 1, 0)).bind
         with torch.autocast(loop.device.type, dtype=loop.amp, enabled=loop.amp is not None):
-            images = self.infer(model, loop.on_device(batch), bind)
+            images = self.infer(model, batch, bind)
         for name, network in model.networks.items():
             network.train(was_training[name])
         return images
 
-    def _image(self, loop: Loop, batch: Batch) -> dict[str, float]:
-        outputs = self.outputs(loop, batch)
+    def _image(self, loop: Loop, batch: Batch, folder: str) -> dict[str, float]:
         given = {k: v for k, v in loop.on_device(batch).items() if isinstance(v, Tensor) and v.ndim == 4}
+        outputs = self.outputs(loop, given)
         rounded = {k: to_bytes(v[0]) for k, v in (given | outputs).items()}
         if self.files is not None:
-            path = str(batch["path"][0])
+            name = folder + Path(str(batch["path"][0])).stem
             try:
-                self.files.save(Path(path).stem, loop.step, {k: v.cpu() for k, v in rounded.items()})
+                self.files.save(name, loop.step, {k: v.cpu() for k, v in rounded.items()})
             except OSError as error:
                 self.log.warn(f"A validation image could not be written: {error}")
-            self.log.image(f"val/{Path(path).stem}", rounded[next(iter(outputs))].cpu(), loop.step)
+            self.log.image(f"val/{name}", rounded[next(iter(outputs))].cpu(), loop.step)
         exact = {k: v.float() / 255 for k, v in rounded.items()}
         return {m.name: m.metric(exact[m.of], exact[m.to]) for m in self.measures if m.of in exact and m.to in exact}
 
