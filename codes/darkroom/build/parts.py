@@ -26,7 +26,8 @@ from ..losses.pool import ImagePool
 from ..optim.averages import WeightAverage, equal, exponential
 from ..optim.clipping import AutoClip, ClipNorm, ClipValue
 from ..optim.schedules import Constant, Plateau, SWAAnneal, WarmUp
-from .plan import PlayerPlan, TrainPlan, player_of
+from .cross_check import player_of
+from .plan import PlayerPlan, TermPlan, TrainPlan
 
 
 def prepare(batch: Mapping[str, Any], *, channels_last: bool) -> dict[str, Any]:
@@ -125,7 +126,7 @@ def _groups(model: Model, p: PlayerPlan) -> list[dict[str, Any]]:
     return [{"params": rest}, *groups]
 
 
-def make_terms(plan: TrainPlan, t: Any, model: Model, device: torch.device) -> list[Term]:
+def make_terms(plan: TrainPlan, t: TermPlan, model: Model, device: torch.device) -> list[Term]:
     """The term of a loss; of an adversarial one, a term for each side."""
     o, loss, player = t.options, t.loss.make(), player_of(plan, t)
     if not isinstance(loss, AdversarialLoss):

@@ -40,6 +40,7 @@ from ..data import DATASETS
 from ..metrics import METRICS
 from ..optim.optimizers import OPTIMIZERS
 from ..optim.schedules import SCHEDULES
+from .cross_check import cross_check
 
 TOP = tuple(f.name for f in dataclasses.fields(RunOptions))
 COMPONENTS = ("model", "datasets", "losses", "phases", "schedule")
@@ -172,7 +173,7 @@ def plan_training(options: Options) -> TrainPlan:
     ema = p.options(EMAOptions, file.section("ema")) if "ema" in file else None
     swa = p.options(SWAOptions, file.section("swa")) if "swa" in file else None
     model, networks, given = _model(p)
-    terms = [term for section in _entries(p, "losses") if (term := _term(p, section)) is not None]
+    terms = [term for section in p.entries("losses") if (term := _term(p, section)) is not None]
     players = _players(p, given)
     loader, dataset, sets = _data(p)
     metrics = plan_metrics(p, file.section("validate"))
@@ -184,7 +185,7 @@ def plan_training(options: Options) -> TrainPlan:
         swa=swa, model=model, networks=networks, players=players, terms=terms, phases=phases, loader=loader,
         dataset=dataset, sets=sets, metrics=metrics,
     )  # fmt: skip
-    _cross_check(p, plan)
+    cross_check(p, plan)
     p.check()
     return plan
 
@@ -198,14 +199,6 @@ def _sections(p: Planner, needed: Collection[str]) -> None:
     for key in needed:
         if key not in p.file:
             p.error(p.file.where(), f"the file needs {key!r}")
-
-
-def _entries(p: Planner, key: str) -> list[Section]:
-    value = p.file.get(key) or []
-    if not isinstance(value, list) or not all(isinstance(v, Section) for v in value):
-        p.error(p.file.where(key), f"{key}: expected a list of entries such as - {{type: l1}}, found {value!r}")
-        return []
-    return value
 
 
 def _model(p: Planner) -> tuple[Plan | None, dict[str, Plan], set[str]]:
@@ -336,7 +329,7 @@ def plan_metrics(p: Planner, section: Section) -> list[tuple[MetricOptions, Plan
 
 def _phases(p: Planner, iterations: int) -> list[Phase]:
     phases = []
-    for section in _entries(p, "phases"):
+    for section in p.entries("phases"):
         start = section.get("start", 0)
         if isinstance(start, float) and 0 < start < 1:  # a fraction of the run
             section = Section.make(section.place, {**section, "start": round(start * iterations)}, section.places)
@@ -348,81 +341,3 @@ def _phases(p: Planner, iterations: int) -> list[Phase]:
     except ValueError as error:
         p.error(p.file.where("phases"), str(error))
     return phases
-
-
-def _cross_check(p: Planner, plan: TrainPlan) -> None:
-    """What no section can know alone."""
-    model: Any = MODELS[plan.model.type]
-    yields = plan.dataset.factory.yields
-    lacking = [name for name in model.reads if name not in yields]
-    if lacking:
-        p.error(plan.dataset.where, f"dataset {plan.dataset.type!r} gives {yields}, but the model also reads {lacking}")
-    tensors = {*yields, *model.rules, *model.aliases}
-    names = [t.name for t in plan.terms]
-    for term, section in zip(plan.terms, _entries(p, "losses"), strict=True):
-        for parameter, name in [*term.inputs.items(), *([("given", term.options.given)] if term.options.given else [])]:
-            if name not in tensors:
-                hint = did_you_mean(name, tensors) or f" There are: {', '.join(sorted(tensors))}"
-                p.error(section.where(), f"loss {term.name!r}: {parameter}: there is no tensor {name!r}.{hint}")
-        if names.count(term.name) > 1:
-            p.error(section.where(), f"two losses are called {term.name!r}; give one another 'name'")
-        critic = term.options.critic or "D"
-        if term.adversarial and critic not in plan.networks:
-            p.error(section.where(), f"loss {term.name!r} needs a section 'network_{critic}' for its critic")
-        player = term.options.player
-        if player is not None and player not in plan.players:
-            p.error(
-                section.where(), f"loss {term.name!r}: there is no player {player!r}, only {', '.join(plan.players)}"
-            )
-    _check_phases(p, plan, names)
-    _check_plateaus(p, plan)
-    for name in plan.path.pretrain:
-        if name not in plan.networks:
-            where = p.file.section("path").section("pretrain").where(name)
-            p.error(where, f"pretrain: there is no network {name!r}, only {', '.join(plan.networks)}")
-    measured = [o.name or m.type for o, m in plan.metrics]
-    if plan.checkpoint.best is not None and plan.checkpoint.best not in measured:
-        where = p.file.section("checkpoint").where("best")
-        p.error(
-            where,
-            f"best: validation does not measure {plan.checkpoint.best!r}, only {', '.join(measured) or 'nothing'}",
-        )
-
-
-def _check_plateaus(p: Planner, plan: TrainPlan) -> None:
-    metrics = [o.name or m.type for o, m in plan.metrics]
-    for schedule in (player.schedule for player in plan.players.values()):
-        watched = schedule.arguments.get("metric") if schedule else None
-        if schedule and watched is not None and watched not in metrics:
-            near = did_you_mean(watched, metrics) or f" There are: {', '.join(metrics) or 'none'}."
-            p.error(schedule.where, f"metric: validation does not measure {watched!r}.{near}")
-
-
-def _check_phases(p: Planner, plan: TrainPlan, names: Sequence[str]) -> None:
-    sections = _entries(p, "phases") or [p.file]
-    for phase, section in zip(plan.phases or [Phase()], sections, strict=True):
-        where = section.where()
-        for name in phase.losses or ():
-            if name not in names:
-                p.error(where, f"phase {phase.name!r}: there is no loss {name!r}, only {', '.join(names)}")
-        for name in phase.players or plan.players:
-            if name not in plan.players:
-                p.error(where, f"phase {phase.name!r}: there is no player {name!r}, only {', '.join(plan.players)}")
-            elif not any(
-                learns_from(plan, t, name) for t in plan.terms if phase.losses is None or t.name in phase.losses
-            ):
-                p.error(where, f"phase {phase.name!r}: player {name!r} has no loss to learn from")
-
-
-def learns_from(plan: TrainPlan, term: TermPlan, player: str) -> bool:
-    """Whether the term is part of the player's objective, on either side."""
-    critic = term.options.critic or "D"
-    judges = term.adversarial and critic in plan.players[player].owned
-    return judges or player == player_of(plan, term)
-
-
-def player_of(plan: TrainPlan, term: TermPlan) -> str:
-    """The player that minimises the term: the stated one, or the first that owns no critic."""
-    critics = {t.options.critic or "D" for t in plan.terms if t.adversarial}
-    first = next((n for n, player in plan.players.items() if not critics & {*player.owned}), next(iter(plan.players)))
-    return term.options.player or first

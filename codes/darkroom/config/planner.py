@@ -102,6 +102,15 @@ class Planner:
         own = _fields(cls)
         return self.options(cls, section.only(own)), section.without(*own)
 
+    def entries(self, key: str) -> list[Section]:
+        """The entries of a section of the file that is a list."""
+        value = self.file.get(key) or []
+        if not isinstance(value, list) or not all(isinstance(v, Section) for v in value):
+            place = self.file.where(key)
+            self.error(place, f"{key}: expected a list of entries such as - {{type: l1}}, found {value!r}")
+            return []
+        return value
+
     def error(self, where: str, message: str) -> None:
         """Note that something at ``where`` is wrong."""
         self.errors.append(f"{where}: {message}")
