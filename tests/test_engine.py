@@ -315,3 +315,16 @@ def test_bf16_trains_when_forced(tmp_path):
     assert all(v.isfinite().all() for v in after.values())
     assert not equal(before, after)
     assert all(v.dtype == torch.float32 for v in after.values())
+
+
+def test_channels_last_computes_the_same(tmp_path):
+    plain = train(write(tmp_path / "a.yml", gan_options(tmp_path, name="a")))
+    last = gan_options(tmp_path, name="b", train={"iterations": 6, "channels_last": True})
+    run = make(write(tmp_path / "b.yml", last))
+    layouts = []
+    run.loop.model.G.register_forward_pre_hook(lambda _, given: layouts.append(given[0]))
+    run.train()
+    run.close()
+    assert all(x.is_contiguous(memory_format=torch.channels_last) for x in layouts)
+    for key, value in weights(run).items():
+        torch.testing.assert_close(value, plain[key], rtol=1e-3, atol=1e-5)
