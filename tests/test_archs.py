@@ -26,7 +26,7 @@ TINY: dict[str, dict] = {"multiscale": {"num_D": 2}}
 """Other arguments of single architectures."""
 CRITICS = ("patchgan", "vgg_discriminator", "unet_discriminator")
 """Modules of networks that judge images instead of making them."""
-ELSEWHERE: tuple[str, ...] = ()
+ELSEWHERE: tuple[str, ...] = ("locnet",)
 """Modules of networks that take more than one image; they are tested beside their own tests."""
 
 NAMES = [name for name in ARCHS if ARCHS[name].__module__.rpartition(".")[2] not in ELSEWHERE]

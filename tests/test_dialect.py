@@ -65,6 +65,8 @@ def changed(section, keys):
             tree[name] = {"which_model_G": "esrgan"}
         if name == "perceptual_opt":
             tree["train"] |= {"feature_criterion": "l1", "feature_weight": 1}
+        if name == "cem_config":
+            tree["use_cem"] = True
         target = target.setdefault(name, {}) if name else target
     target.update(plain(keys))
     return yaml.safe_dump(tree, sort_keys=False)
@@ -151,10 +153,38 @@ def test_parameter_of_a_refused_feature(row):
 
 
 def test_adatarget_is_switched_at_the_top():
-    for key in ("atg_start_iter", "atg_start_iter_rel"):
-        text = changed("train", {key: 0.5})
+    for key, value, start in (("atg_start_iter", 300, 300), ("atg_start_iter_rel", 0.5, 500)):
+        text = changed("train", {key: value, "D_init_iters": 100})
         assert translate(f"{text}use_atg: false\n")[1:] == ([], [])
         assert "use_atg" in translate(text)[2][0]
+        native, errors, notes = translate(f"{text}use_atg: true\n")
+        assert (errors, notes) == ([], [])
+        assert plain(native["phases"]) == [
+            {"name": "warm-up of D", "start": 0, "players": ["D"]},
+            {"name": "main", "start": 100},
+            {"name": "fitted output", "start": start, "bind": {"fitted": "fitted_output"}},
+        ]
+
+
+def test_parameters_of_extras_need_their_switch():
+    parameters = {
+        "mixup": "mixopts mixprob mixalpha aux_mixprob aux_mixalpha mix_p",
+        "diffaug": "dapolicy",
+        "fs": "lpf_type hpf_type",
+        "gan_featmaps": "dis_feature_criterion dis_feature_weight",
+    }
+    for switch, keys in parameters.items():
+        for key in keys.split():
+            (note,) = translate(changed("train", {key: [1]}))[2]
+            assert f"{key} has no effect, as there is no {switch}" in note
+            assert translate(changed("train", {key: [1], switch: False}))[1:] == ([], [])
+
+
+def test_consistency_says_what_it_does_not_need():
+    _, errors, notes = translate(changed("cem_config", {"cem_lmb": 0.35, "cem_alg": "torch"}))
+    assert errors == []
+    assert len(notes) == 2
+    assert all("has no effect: here the inverse is computed exactly" in note for note in notes)
 
 
 def covered():
@@ -291,7 +321,7 @@ train:
   pixel_weight: 1
   gan_type: vanila
   gan_weight: 1
-  mixup: true
+  clear_state: true
   lr_steps: [5]
 logger:
   print_freq: 1.5
@@ -308,7 +338,7 @@ logger:
         (19, "there is no option 'print_freq' in section 'train'. It belongs to section 'logger'."),
         (20, "pixel_weight: says how much, but not what: pixel_criterion is missing"),
         (21, "gan_type: expected one of vanilla, lsgan, hinge, wgan, wgan-gp, wgangp, found 'vanila'. Did you mean"),
-        (23, "mixup: "),
+        (23, "clear_state: "),
         (24, "lr_steps: is part of a schedule, but lr_scheme is missing"),
         (26, "print_freq: expected a valid integer"),
     ]

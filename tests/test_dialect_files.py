@@ -95,4 +95,4 @@ def test_documented_schema_knows_both_languages():
     assert schema["train"]["properties"]["niter"]["anyOf"] == [{"type": "integer"}, {"type": "null"}]
     assert {"use_amp", "suffix", "seed", "datasets"} <= {*schema}
     assert "crop_size" in schema["datasets"]["properties"]["train"]["properties"]
-    assert schema["train"]["properties"]["mixup"]["deprecated"] is True
+    assert schema["train"]["properties"]["clear_state"]["deprecated"] is True

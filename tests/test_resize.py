@@ -212,3 +212,13 @@ def test_a_kernel_of_ones_own():
     image = files.photograph().astype(np.float64)
     triangle = Kernel(lambda x: np.maximum(1 - np.abs(x), 0), 2)
     np.testing.assert_allclose(imresize(image, 0.5, kernel=triangle), imresize(image, 0.5, kernel="bilinear"))
+
+
+@pytest.mark.parametrize("size", [(16, 24), (17, 23)])
+def test_what_an_inference_left_behind_serves_training(size):
+    small = torch.rand(1, 3, 53, 59)
+    with torch.inference_mode():
+        resize(small, size=size)
+    image = small.requires_grad_()
+    resize(image, size=size).sum().backward()
+    assert image.grad is not None

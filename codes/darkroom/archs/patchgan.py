@@ -7,6 +7,7 @@ and ``feats`` (``model0.0``), which the published code writes when it may return
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -113,6 +114,10 @@ class PatchGAN(PublicNetwork):
             logits = logits.mean((2, 3))
         return [[*maps, logits]] if self.get_feats else logits
 
+    def stages(self) -> Sequence[Sequence[str]]:
+        """Its convolution blocks."""
+        return [[f"blocks.{i}"] for i in range(len(self.blocks))]
+
     def layouts(self) -> dict[str, Table]:
         """``plain`` and ``feats``."""
         return _layouts(self.blocks, "blocks", "model", "model")
@@ -155,6 +160,11 @@ class MultiscaleDiscriminator(PublicNetwork):
                 x = F.avg_pool2d(x, 3, stride=2, padding=1, count_include_pad=False)
             judged.append(_run(blocks, x))
         return judged if self.get_feats else [maps[-1] for maps in judged]
+
+    def stages(self) -> Sequence[Sequence[str]]:
+        """The convolution blocks, those of all scales at once."""
+        scales = range(len(self.scales))
+        return [[f"scales.{scale}.{i}" for scale in scales] for i, _ in enumerate(self.scales[0].children())]
 
     def layouts(self) -> dict[str, Table]:
         """``plain`` (``layer0.0``) and ``feats`` (``scale0_layer0.0``)."""

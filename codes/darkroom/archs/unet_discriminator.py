@@ -5,6 +5,7 @@ After the U-Net GAN, https://arxiv.org/abs/2002.12655. The keys are those of the
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -72,6 +73,10 @@ class UNetDiscriminator(Network):
         x6 = self._up(self.conv6, x5, x0)
         logits = self.conv9(_leaky(self.conv8(_leaky(self.conv7(x6)))))
         return [[x0, x1, x2, x3, x4, x5, x6, logits]] if self.get_feats else logits
+
+    def stages(self) -> Sequence[Sequence[str]]:
+        """Its convolutions."""
+        return [[name] for name, _ in self.named_children()]
 
     def _up(self, conv: nn.Module, x: Tensor, skip: Tensor) -> Tensor:
         """Twice the side, a convolution, and the encoder's map of that size."""

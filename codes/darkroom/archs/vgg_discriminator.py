@@ -7,6 +7,7 @@ of the network (some published ``_fea`` files hold the last layers only; they lo
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 from torch import Tensor, nn
@@ -105,6 +106,10 @@ class VGGDiscriminator(PublicNetwork):
             maps.append(x)
         score = self.head(x.flatten(1))
         return [[*maps, score]] if self.get_feats else score
+
+    def stages(self) -> Sequence[Sequence[str]]:
+        """Its convolution blocks."""
+        return [[f"blocks.{i}"] for i in range(len(self.blocks))]
 
     def layouts(self) -> dict[str, Table]:
         """``features``, ``fea``, ``sn``, ``ppon`` and ``basicsr``."""

@@ -38,6 +38,10 @@ def cross_check(p: Planner, plan: TrainPlan) -> None:
             p.error(
                 section.where(), f"loss {term.name!r}: there is no player {player!r}, only {', '.join(plan.players)}"
             )
+    for (_, augment), section in zip(plan.augments, p.entries("batch_augment"), strict=True):
+        if augment.factory.one_size and plan.run.scale > 1:
+            what = f"{augment.type} needs input and target of one size, so scale: 1; here it is {plan.run.scale}"
+            p.error(section.where(), f"{what}. Remove it from the augmentations of batches")
     _check_phases(p, plan, names)
     _check_plateaus(p, plan)
     for name in plan.path.pretrain:

@@ -15,12 +15,14 @@ from ..config.typed import parameters
 from ..core.errors import OptionErrors
 from ..core.model import Model
 from ..core.network import Network
-from ..core.terms import AdversarialLoss, FoolTerm, ImageTerm, JudgeTerm, Term
+from ..core.terms import AdversarialLoss, FoolTerm, ImageTerm, JudgeTerm, Term, View, unchanged
+from ..data.batch_augment import OneOf
 from ..data.stream import to_unit
 from ..engine import distributed
 from ..engine.experiment import Experiment
 from ..engine.logs import Log
 from ..engine.player import Clip, Player, Schedule
+from ..filters.differentiable import Augment
 from ..inference.weights import load_weights
 from ..losses.pool import ImagePool
 from ..optim.averages import WeightAverage, equal, exponential
@@ -135,12 +137,45 @@ def make_terms(plan: TrainPlan, t: TermPlan, model: Model, device: torch.device)
     owner = next(n for n, p in plan.players.items() if judge in p.owned)
     pool: Callable[[Tensor], Tensor] = ImagePool(o.pool).to(device) if o.pool else _itself
     critic = model.networks[judge]
-    fool = FoolTerm(t.name, player, o.weight, loss, critic, t.inputs, o.given)
-    return [fool, JudgeTerm(t.name, owner, loss, critic, t.inputs, o.given, pool)]
+    if loss.compares_maps and not critic.get_feats:
+        what = f"feature_weight compares feature maps, which network_{judge} does not give"
+        raise OptionErrors([f"{t.loss.where}: {what}; write get_feats: true there, or take one that has this option"])
+    view: View = Augment(o.augment) if o.augment else unchanged
+    fool = FoolTerm(t.name, player, o.weight, loss, critic, t.inputs, o.given, view)
+    return [fool, JudgeTerm(t.name, owner, loss, critic, t.inputs, o.given, view, pool)]
 
 
 def _itself(fakes: Tensor) -> Tensor:
     return fakes
+
+
+def make_augment(plan: TrainPlan) -> Callable[[Mapping[str, Any]], Mapping[str, Any]]:
+    """What changes batches for training."""
+    if not plan.augments:
+        return dict
+    return OneOf([a.make() for _, a in plan.augments], [o.share for o, _ in plan.augments])
+
+
+def frozen_layers(plan: TrainPlan, model: Model) -> list[str]:
+    """The paths of the layers that the players' ``freeze`` keeps from learning.
+
+    Raises:
+        OptionErrors: a network has no order of layers, or fewer of them.
+    """
+    p, frozen = Planner(plan.file), list[str]()
+    for player, name in [(key, network) for key, chosen in plan.players.items() for network in chosen.owned]:
+        network, count = model.networks[name], plan.players[player].options.freeze
+        assert isinstance(network, Network)
+        stages = network.stages() if count else ()
+        if count > len(stages):
+            p.error(
+                plan.file.section(f"optim_{player}").where("freeze"),
+                f"freeze: {count} layers of network_{name} are to be frozen, but {plan.networks[name].type} has "
+                + (f"{len(stages)}" if stages else "no order of layers to count"),
+            )
+        frozen += [f"{name}.{path}" for paths in stages[:count] for path in paths]
+    p.check()
+    return frozen
 
 
 def check_modules(plan: TrainPlan, model: Model) -> None:

@@ -14,6 +14,7 @@ from ..archs import ARCHS
 from ..config.dialects import to_native
 from ..config.options import (
     SECTIONS,
+    AugmentOptions,
     CheckpointOptions,
     EMAOptions,
     LoaderOptions,
@@ -37,13 +38,16 @@ from ..core.phases import Phase, PhaseSchedule
 from ..core.registry import did_you_mean
 from ..core.terms import LOSSES, AdversarialLoss
 from ..data import DATASETS
+from ..data.batch_augment import BATCH_AUGMENTS
+from ..filters.differentiable import Augment
 from ..metrics import METRICS
 from ..optim.optimizers import OPTIMIZERS
 from ..optim.schedules import SCHEDULES
+from .auto import resolved
 from .cross_check import cross_check
 
 TOP = tuple(f.name for f in dataclasses.fields(RunOptions))
-COMPONENTS = ("model", "datasets", "losses", "phases", "schedule")
+COMPONENTS = ("model", "datasets", "batch_augment", "losses", "phases", "schedule")
 PREFIXES = ("network_", "optim_", "schedule_")
 
 
@@ -103,6 +107,8 @@ class TrainPlan:
     sets: Mapping[str, tuple[SetOptions, Plan]]
     """Validation sets by key."""
     metrics: Sequence[tuple[MetricOptions, Plan]]
+    augments: Sequence[tuple[AugmentOptions, Plan]]
+    """Augmentations of batches, of which one is chosen for each."""
 
     def native(self) -> dict[str, Any]:
         """The options in their native form, with every default."""
@@ -125,6 +131,7 @@ class TrainPlan:
             "model": self.model.native(),
             "datasets": data,
             **{f"network_{n}": p.native() for n, p in self.networks.items()},
+            "batch_augment": [{**native(o), **a.native()} for o, a in self.augments],
             "losses": [t.native() for t in self.terms],
             **players,
             "phases": [native(p) for p in self.phases],
@@ -172,18 +179,19 @@ def plan_training(options: Options) -> TrainPlan:
     path = p.options(PathOptions, file.section("path"))
     ema = p.options(EMAOptions, file.section("ema")) if "ema" in file else None
     swa = p.options(SWAOptions, file.section("swa")) if "swa" in file else None
-    model, networks, given = _model(p)
+    model, networks, given = _model(p, options.notes)
     terms = [term for section in p.entries("losses") if (term := _term(p, section)) is not None]
     players = _players(p, given)
     loader, dataset, sets = _data(p)
     metrics = plan_metrics(p, file.section("validate"))
+    augments = _augments(p)
     phases = _phases(p, train.iterations if train else 1)
     p.check()
     assert run and train and validate and checkpoint and logger and path and model and loader and dataset
     plan = TrainPlan(
         file=file, run=run, train=train, validate=validate, checkpoint=checkpoint, logger=logger, path=path, ema=ema,
         swa=swa, model=model, networks=networks, players=players, terms=terms, phases=phases, loader=loader,
-        dataset=dataset, sets=sets, metrics=metrics,
+        dataset=dataset, sets=sets, metrics=metrics, augments=augments,
     )  # fmt: skip
     cross_check(p, plan)
     p.check()
@@ -201,7 +209,7 @@ def _sections(p: Planner, needed: Collection[str]) -> None:
             p.error(p.file.where(), f"the file needs {key!r}")
 
 
-def _model(p: Planner) -> tuple[Plan | None, dict[str, Plan], set[str]]:
+def _model(p: Planner, notes: list[str]) -> tuple[Plan | None, dict[str, Plan], set[str]]:
     """The model, its networks that can be planned, and the names of all that are given.
 
     A network field is filled by ``network_<field>``, or by the section without the field's last suffix.
@@ -220,7 +228,7 @@ def _model(p: Planner) -> tuple[Plan | None, dict[str, Plan], set[str]]:
         if found is not None:
             used.add(found)
             given.add(field.name)
-            plan = p.component(ARCHS, p.file.section(found))
+            plan = p.component(ARCHS, resolved(p, found, field.name, notes))
             if plan is not None:
                 networks[field.name] = plan
         elif field.default is dataclasses.MISSING:
@@ -241,9 +249,13 @@ def _term(p: Planner, section: Section) -> TermPlan | None:
     loss = p.component(LOSSES, rest.without(*call), beside=TermOptions)
     if options is None or loss is None:
         return None
-    for key in ("critic", "given", "pool") if not adversarial else ():
+    for key in ("critic", "given", "pool", "augment") if not adversarial else ():
         if section.get(key):
             p.error(section.where(key), f"{key}: only adversarial losses have a critic; {kind!r} is none")
+    try:
+        Augment(options.augment)
+    except ValueError as error:
+        p.error(section.where("augment"), f"augment: {error}")
     images = {"prediction": options.of, "target": options.to, "fake": options.of, "real": options.to}
     inputs = {t: str(name) for t, name in {**images, **rest.only(call)}.items() if t in call}
     for tensor in call:
@@ -264,7 +276,8 @@ def _players(p: Planner, given: Collection[str]) -> dict[str, PlayerPlan]:
     factory: Any = MODELS[kind]
     players, used = {}, set()
     for name, owned in factory.players.items():
-        if not all(n in given for n in owned):
+        owned = tuple(n for n in owned if n in given)
+        if not owned:
             continue
         key = next((k for k in (f"optim_{name}", f"optim_{name.rpartition('_')[2]}") if k in p.file), None)
         if key is None:
@@ -311,6 +324,16 @@ def _data(p: Planner) -> tuple[LoaderOptions | None, Plan | None, dict[str, tupl
         elif key != "train":
             p.error(sections.where(key), f"datasets: expected 'train', 'val' or 'val_...', found {key!r}")
     return loader, dataset, sets
+
+
+def _augments(p: Planner) -> list[tuple[AugmentOptions, Plan]]:
+    planned = []
+    for section in p.entries("batch_augment"):
+        options, rest = p.split(AugmentOptions, section)
+        augment = p.component(BATCH_AUGMENTS, rest, beside=AugmentOptions)
+        if options and augment:
+            planned.append((options, augment))
+    return planned
 
 
 def plan_metrics(p: Planner, section: Section) -> list[tuple[MetricOptions, Plan]]:

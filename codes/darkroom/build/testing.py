@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
-import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +13,7 @@ import numpy as np
 import torch
 
 from ..archs import ARCHS
+from ..archs.wrappers import Consistent
 from ..config.options import MetricOptions, PathOptions, RunOptions, SetOptions, TestOptions
 from ..config.planner import Plan, Planner
 from ..core.errors import DataError, OptionErrors
@@ -37,9 +36,11 @@ from ..inference.folder import (
     work_through,
 )
 from ..inference.weights import load_any, load_weights
-from ..metrics import Metric
+from ..metrics import Metric, SetMetric
+from .auto import recognisable, resolved
 from .device import choose_device
 from .plan import Options, plan_metrics
+from .validation import over
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ def plan_testing(options: Options) -> TestPlan:
     run = p.options(RunOptions, file.only(top), "the top of the file")
     test = p.options(TestOptions, file.section("test"))
     path = p.options(PathOptions, file.section("path"))
-    network = p.component(ARCHS, file.section("network_G")) if "network_G" in file else None
+    network = p.component(ARCHS, resolved(p, "network_G", "G", options.notes)) if "network_G" in file else None
     sets: dict[str, Plan] = {}
     for key in file.section("datasets"):
         section = file.section("datasets").section(key)
@@ -101,17 +102,11 @@ def load_network(
 ) -> Network:
     """The network of the options with these weights; without options, the one that the file turns out to hold."""
     if planned is None:
-        return load_any(weights, _recognisable(), scale)
+        return load_any(weights, recognisable(), scale)
     network: Network = planned.make()
     for note in load_weights(network, weights, strict):
         say(note)
     return network
-
-
-def _recognisable() -> list[type[Network]]:
-    """The networks that can be known by their weights: those that have a way of their own to do so."""
-    classes = dict.fromkeys(c for name in ARCHS if inspect.isclass(c := ARCHS[name]) and issubclass(c, Network))
-    return [c for c in classes if any("recognise" in vars(base) for base in c.__mro__ if base is not Network)]
 
 
 def run_tests(plan: TestPlan) -> int:
@@ -126,11 +121,13 @@ def run_tests(plan: TestPlan) -> int:
         weights = Path(plan.path.pretrain["G"]).expanduser()
         network = load_network(weights, plan.network, plan.run.scale, plan.path.strict, log.say)
         test = plan.test
+        log.say(f"{type(network).__name__} x{network.scale} from {weights}, on {device}")
+        if test.consistency is not None:
+            network = Consistent(network, test.consistency)
         settings = UpscaleSettings(
             tile=test.tile, overlap=test.overlap, self_ensemble=test.self_ensemble, suffix=test.suffix
         )
         upscaler = make_upscaler(network, settings, device, log.say)
-        log.say(f"{type(network).__name__} x{network.scale} from {weights}, on {device}")
         failed = 0
         for name, planned in plan.sets.items():
             dataset = planned.make()
@@ -157,7 +154,7 @@ def make_upscaler(
         raise OptionErrors([str(error)]) from None
 
 
-def _metrics(plan: TestPlan) -> dict[str, Metric]:
+def _metrics(plan: TestPlan) -> dict[str, Metric | SetMetric]:
     return {o.name or m.type: m.make() for o, m in plan.metrics}
 
 
@@ -183,10 +180,10 @@ class TestSet:
     upscaler: Upscaler
     scale: int
     comparison: bool
-    metrics: Mapping[str, Metric]
+    metrics: Mapping[str, Metric | SetMetric]
     kernel: str = "cubic"
     """What makes the input of a target that has none."""
-    values: dict[Path, dict[str, float]] = field(default_factory=dict, init=False)
+    values: dict[Path, dict[str, Any]] = field(default_factory=dict, init=False)
     """By input, then by metric."""
 
     def run(self, output: Path, settings: UpscaleSettings, log: Log) -> Report:
@@ -219,7 +216,7 @@ class TestSet:
             pixels=resize_uint8(as_bytes(picture.pixels)[:height, :width], 1 / self.scale, kernel=self.kernel)
         )
 
-    def _measure(self, result: Picture, truth: Picture, path: Path) -> dict[str, float]:
+    def _measure(self, result: Picture, truth: Picture, path: Path) -> dict[str, Any]:
         height, width = result.pixels.shape[:2]
         if not (0 <= truth.pixels.shape[0] - height < self.scale and 0 <= truth.pixels.shape[1] - width < self.scale):
             size = f"{truth.pixels.shape[1]}x{truth.pixels.shape[0]}"
@@ -230,7 +227,7 @@ class TestSet:
         return {name: metric(a, b) for name, metric in self.metrics.items()}
 
     def _say(self, job: Job, log: Log) -> None:
-        values = self.values.get(job.source)
+        values = {n: v for n, v in self.values.get(job.source, {}).items() if isinstance(v, float)}
         if values:
             log.say(f"{job.source.stem} - " + ", ".join(f"{n.upper()}: {v:.5g}" for n, v in values.items()))
 
@@ -243,7 +240,7 @@ class TestSet:
             ("Y: ", [n for n in names if n.endswith("_y")]),
         ):
             if group:
-                means = {n: math.fsum(v[n] for v in self.values.values()) / len(self.values) for n in group}
+                means = {n: over(self.metrics[n])([v[n] for v in self.values.values()]) for n in group}
                 lines.append(title + ", ".join(f"{n.upper()}: {v:.5g}" for n, v in means.items()))
         return "\n".join(lines)
 

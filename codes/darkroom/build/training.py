@@ -37,6 +37,8 @@ from ..optim.schedules import Plateau
 from .device import choose_device, choose_precision
 from .parts import (
     check_modules,
+    frozen_layers,
+    make_augment,
     make_averages,
     make_model,
     make_player,
@@ -176,7 +178,8 @@ def _make_loop(
     return Loop(
         model, players, terms, PhaseSchedule(plan.phases or model.phases(plan.train.iterations)), data.batches,
         plan.train.iterations, prepare=partial(prepare, channels_last=plan.train.channels_last), device=device,
-        accumulate=plan.train.accumulate, seed=plan.run.seed, amp=amp, averages=tuple(averages.values()),
+        augment=make_augment(plan), frozen=frozen_layers(plan, model), accumulate=plan.train.accumulate,
+        seed=plan.run.seed, amp=amp, averages=tuple(averages.values()),
         guard=Guard(plan.train.nonfinite_limit, log.warn),
     )  # fmt: skip
 

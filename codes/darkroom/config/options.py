@@ -119,10 +119,25 @@ class TermOptions:
     """A tensor that is concatenated to what the critic sees."""
     pool: int = 0
     """Size of the history of outputs that the critic learns from; 0 is none."""
+    augment: tuple[str, ...] = ()
+    """How what the critic sees is changed, fake and real alike: color, translation, zoom, flip, rotate, cutout,
+    transl_zoom (a translation or a zoom), offset, offset_h, offset_v (rolled round) and shift (by 0 to 7 pixels)."""
 
     def __post_init__(self) -> None:
         """Check what a single value cannot say."""
         _at_least(0, pool=self.pool)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AugmentOptions:
+    """What every entry of ``batch_augment`` may have besides the arguments of its augmentation."""
+
+    share: float = 1.0
+    """How often it is chosen, relative to the others; one is chosen for every micro-batch."""
+
+    def __post_init__(self) -> None:
+        """Check what a single value cannot say."""
+        _at_least(0, share=self.share)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,10 +150,13 @@ class PlayerOptions:
     """Clip gradients at this norm or value; ``auto``: at the 10th percentile of the norms so far."""
     clip_by: Literal["norm", "value"] = "norm"
     """Scale the whole gradient, or cut each element."""
+    freeze: int = 0
+    """How many layers of its networks, from the input on, keep their (pretrained) weights: FreezeD."""
 
     def __post_init__(self) -> None:
         """Check what a single value cannot say."""
         _at_least(1, every=self.every)
+        _at_least(0, freeze=self.freeze)
         if isinstance(self.clip, float) and self.clip <= 0:
             raise ValueError(f"clip: expected more than 0, found {self.clip:g}")
 
@@ -305,6 +323,8 @@ class TestOptions:
     """Average the results of the eight flips and rotations."""
     comparison: bool = False
     """Write input and output side by side instead."""
+    consistency: Literal["cubic", "linear"] | None = None
+    """Make every result consistent: reduced by this kernel it gives the input (CEM)."""
     metrics: tuple[Mapping[str, object], ...] = field(default_factory=tuple)
     """Metrics for the datasets that have ground truth, as in ``validate``."""
 

@@ -21,9 +21,9 @@ def network(*, optional: bool = False) -> Any:
     return dataclasses.field(default=None, metadata=metadata) if optional else dataclasses.field(metadata=metadata)
 
 
-def output(method: F) -> F:
+def rule(method: F) -> F:
     """Mark a method ``(self, s: Sample) -> Tensor`` as the rule that computes the tensor of its name."""
-    method.is_output = True  # type: ignore[attr-defined]
+    method.is_rule = True  # type: ignore[attr-defined]
     return method
 
 
@@ -47,7 +47,7 @@ class Model:
     def __init_subclass__(cls, **kwargs: Any) -> None:
         """Collect the rules of the class."""
         super().__init_subclass__(**kwargs)
-        found = {n: n for n, m in vars(cls).items() if getattr(m, "is_output", False)}
+        found = {n: n for n, m in vars(cls).items() if getattr(m, "is_rule", False)}
         cls.rules = {**cls.rules, **found}
 
     @property
@@ -80,12 +80,12 @@ class Model:
         name, _, inner = path.partition(".")
         return self.networks[name].get_submodule(inner)
 
-    def train_only(self, paths: Collection[str]) -> None:
-        """Freeze all parameters but those of the modules named."""
-        trained = {p for path in paths for p in self.module(path).parameters()}
+    def train_only(self, paths: Collection[str], but: Collection[str] = ()) -> None:
+        """Freeze all parameters but those of the modules named; ``but`` are parts of them that are frozen too."""
+        trained, frozen = ({p for path in some for p in self.module(path).parameters()} for some in (paths, but))
         for network in self.networks.values():
             for parameter in network.parameters():
-                parameter.requires_grad_(parameter in trained)
+                parameter.requires_grad_(parameter in trained and parameter not in frozen)
 
 
 MODELS: Registry[Model] = Registry("model", "darkroom.models")

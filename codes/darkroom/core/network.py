@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
@@ -23,6 +23,15 @@ class Network(nn.Module):
     """Whether it may run in fp16."""
     scale: int = 1
     """Side of the output over side of the input."""
+    get_feats: bool = False
+    """Whether it returns its feature maps with its scores, as ``[[map, ..., scores], ...]``, one entry per scale."""
+
+    def stages(self) -> Sequence[Sequence[str]]:
+        """Its layers from the input on, as paths of modules, several where they are side by side.
+
+        They can be frozen one after the other for fine-tuning. None if there is no such order.
+        """
+        return ()
 
     @classmethod
     def recognise(cls, state: State) -> dict[str, Any] | None:

@@ -75,6 +75,10 @@ class Registry(Generic[T]):
         if self._scanned:
             return
         self._scanned = True
-        package = importlib.import_module(self._package)
-        for module in pkgutil.iter_modules(package.__path__, f"{self._package}."):
-            importlib.import_module(module.name)
+        try:
+            package = importlib.import_module(self._package)
+            for module in pkgutil.iter_modules(package.__path__, f"{self._package}."):
+                importlib.import_module(module.name)
+        except BaseException:
+            self._scanned = False  # a module that cannot be imported is to be told each time
+            raise

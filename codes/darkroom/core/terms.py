@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Protocol
 
@@ -13,6 +13,9 @@ from .registry import Registry
 from .sample import Sample
 
 Critic = Callable[[Tensor], Any]
+View = Callable[[Mapping[str, Tensor], Collection[str]], dict[str, Tensor]]
+"""``view(images, only_moved)`` changes what a critic is shown: all images alike, those named ``only_moved`` not in
+colour."""
 
 
 class Loss(nn.Module):
@@ -43,6 +46,8 @@ class AdversarialLoss(Loss):
 
     generator: Callable[..., Tensor]
     discriminator: Callable[..., Verdict]
+    compares_maps: bool = False
+    """Whether it needs a critic that returns its feature maps with its scores."""
 
 
 class Share(NamedTuple):
@@ -50,6 +55,12 @@ class Share(NamedTuple):
 
     loss: Tensor
     figures: Mapping[str, Tensor]
+
+
+def unchanged(images: Mapping[str, Tensor], only_moved: Collection[str]) -> dict[str, Tensor]:
+    """The view that shows the images as they are."""
+    del only_moved
+    return dict(images)
 
 
 class Term(Protocol):
@@ -104,10 +115,11 @@ class FoolTerm:
     inputs: Mapping[str, str]
     given: str | None = None
     """The condition of a conditional critic: concatenated to what it judges."""
+    view: View = unchanged
 
     def __call__(self, s: Sample) -> Share:
         """The weighted loss of the sample."""
-        images = _judged({p: s[key] for p, key in self.inputs.items()}, s, self.given)
+        images = _judged({p: s[key] for p, key in self.inputs.items()}, s, self.given, self.view)
         value = self.weight * _evaluate(self.loss, self.loss.generator, self.critic, **images)
         return Share(value, {f"l_g_{self.name}": value.detach()})
 
@@ -122,21 +134,25 @@ class JudgeTerm:
     critic: Critic
     inputs: Mapping[str, str]
     given: str | None = None
+    view: View = unchanged
     pool: Callable[[Tensor], Tensor] = field(default=lambda fakes: fakes)
 
     def __call__(self, s: Sample) -> Share:
         """The verdict; its figures carry the term's suffix: ``gan_A`` logs ``l_d_real_A``."""
-        images = _judged({p: s.detached(key) for p, key in self.inputs.items()}, s, self.given)
+        images = _judged({p: s.detached(key) for p, key in self.inputs.items()}, s, self.given, self.view)
         images["fake"] = self.pool(images["fake"])
         verdict = _evaluate(self.loss, self.loss.discriminator, self.critic, **images)
         suffix = self.name.removeprefix("gan")
         return Share(verdict.loss, {f"{figure}{suffix}": value for figure, value in verdict.figures.items()})
 
 
-def _judged(images: dict[str, Tensor], s: Sample, given: str | None) -> dict[str, Tensor]:
-    if given is not None:
-        images |= {p: torch.cat([s[given], images[p]], dim=1) for p in ("fake", "real")}
-    return images
+def _judged(images: dict[str, Tensor], s: Sample, given: str | None, view: View) -> dict[str, Tensor]:
+    """``fake`` and ``real`` as the critic is shown them; what else the loss reads stays as it is."""
+    judged = {p: images[p] for p in ("fake", "real")}
+    if given is None:
+        return images | view(judged, ())
+    seen = view({**judged, "given": s[given]}, ("given",))
+    return images | {p: torch.cat([seen["given"], seen[p]], dim=1) for p in judged}
 
 
 def _evaluate(loss: Loss, function: Callable[..., Any], *critic: Critic, **tensors: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -50,6 +50,10 @@ class Loop:
     steps: int
     prepare: Callable[[Batch], Batch] = lambda batch: batch
     """What happens to a batch on the device: bytes become numbers."""
+    augment: Callable[[Batch], Batch] = lambda batch: batch
+    """What happens to a batch for training only; its random numbers follow from the iteration."""
+    frozen: Collection[str] = ()
+    """Module paths that never learn, whatever a phase says."""
     device: torch.device = field(default_factory=lambda: torch.device("cpu"))
     accumulate: int = 1
     """Micro-batches per iteration."""
@@ -105,7 +109,7 @@ class Loop:
         phase = self.phases.at(self.step)
         if phase is not self.phase:
             self._enter(phase)
-        samples = [self.model.sample(batch, phase.bind) for batch in batches]
+        samples = [self.model.sample(self.augment(batch), phase.bind) for batch in batches]
         files = [str(path) for batch in batches for path in batch.get("path", ())]
         due = [self.players[n] for n in self._order(phase) if self.step % self.players[n].every == 0]
         for player in due:
@@ -152,8 +156,9 @@ class Loop:
     def _enter(self, phase: Phase) -> None:
         """Freeze what the phase does not train. Optimizers are left alone: they skip parameters without gradients."""
         self.phase = phase
-        owned = [n for player in self._order(phase) for n in self.model.players[player]]
-        self.model.train_only(phase.trains or owned)
+        there = self.model.networks
+        owned = [n for player in self._order(phase) for n in self.model.players[player] if n in there]
+        self.model.train_only(phase.trains or owned, self.frozen)
 
     def on_device(self, batch: Batch) -> Batch:
         """The batch where the networks are, prepared for them."""

@@ -294,10 +294,12 @@ def _gathered(images: Tensor, axis: Axis, dim: int) -> Tensor:
 @lru_cache(maxsize=128)
 def _tensor_bands(axis: Axis, dtype: torch.dtype, device: torch.device) -> list[tuple[int, Tensor]]:
     bands = [_band(axis, a, b) for a, b in _blocks(0, axis.out)]
-    return [(first, torch.from_numpy(matrix).to(device, dtype)) for first, _, matrix in bands]
+    with torch.inference_mode(False):  # what a validation leaves here is for training, too
+        return [(first, torch.from_numpy(matrix).to(device, dtype)) for first, _, matrix in bands]
 
 
 @lru_cache(maxsize=128)
 def _tensor_taps(axis: Axis, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, Tensor]:
     index, weight = _taps(axis, None)
-    return torch.from_numpy(index).to(device), torch.from_numpy(weight).to(device, dtype)
+    with torch.inference_mode(False):
+        return torch.from_numpy(index).to(device), torch.from_numpy(weight).to(device, dtype)

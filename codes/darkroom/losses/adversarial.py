@@ -7,6 +7,7 @@ wgan: Arjovsky et al. 2017, https://arxiv.org/abs/1701.07875
 gradient penalty: Gulrajani et al. 2017, https://arxiv.org/abs/1704.00028
 relativistic average form: Jolicoeur-Martineau 2018, https://arxiv.org/abs/1807.00734, weighted as in ESRGAN,
 https://arxiv.org/abs/1809.00219
+feature matching: Wang et al. 2018 (pix2pixHD), https://arxiv.org/abs/1711.11585, eq. 4
 
 What differs: in distributed training the relativistic means are those of the whole batch, not of each process.
 """
@@ -21,6 +22,7 @@ from torch.nn import functional as F
 
 from ..core.collective import processes, sum_over_processes
 from ..core.terms import LOSSES, AdversarialLoss, Critic, Verdict
+from .pixel import Criterion, criterion_of
 
 Mode = Literal["vanilla", "lsgan", "hinge", "wgan", "wgan-gp"]
 _HALF = (torch.float16, torch.bfloat16)
@@ -35,6 +37,12 @@ def scores(output: Any) -> list[Tensor]:
     entries = [output] if isinstance(output, Tensor) else output
     last = (entry if isinstance(entry, Tensor) else entry[-1] for entry in entries)
     return [score.float() if score.dtype in _HALF else score for score in last]
+
+
+def feature_maps(output: Any) -> list[Tensor]:
+    """The feature maps in what a critic returned, of all its scales; none if it returned scores only."""
+    entries = [output] if isinstance(output, Tensor) else output
+    return [feature for entry in entries if not isinstance(entry, Tensor) for feature in entry[:-1]]
 
 
 def batch_mean(x: Tensor) -> Tensor:
@@ -72,35 +80,57 @@ class GAN(AdversarialLoss):
         real_label: float = 1.0,
         fake_label: float = 0.0,
         gp_weight: float | None = None,
+        cap_at_real: bool = False,
+        feature_weight: float = 0.0,
+        feature_criterion: Criterion = "l1",
     ) -> None:
         """``gp_weight`` weighs the gradient penalty: by default 10 for ``wgan-gp`` and 0, none at all, for others.
 
-        The labels are those of vanilla and lsgan; hinge and wgan have none.
+        The labels are those of vanilla and lsgan; hinge and wgan have none. With ``cap_at_real`` the generator gains
+        nothing from a score above that of the real image at the same place, so it is not taught to embellish what is
+        blurred or plain. ``feature_weight`` weighs feature matching, relative to the loss itself: the mean over the
+        critic's feature maps of the ``feature_criterion`` between those of the fake and the real images.
 
         Raises:
-            ValueError: an unknown ``mode`` or ``form``, or a negative ``gp_weight``.
+            ValueError: an unknown ``mode``, ``form`` or ``feature_criterion``, or a negative weight.
         """
         super().__init__()
         if mode not in ("vanilla", "lsgan", "hinge", "wgan", "wgan-gp"):
             raise ValueError(f"mode: expected vanilla, lsgan, hinge, wgan or wgan-gp, found {mode!r}")
         if form not in ("standard", "relativistic"):
             raise ValueError(f"form: expected standard or relativistic, found {form!r}")
-        if gp_weight is not None and gp_weight < 0:
-            raise ValueError(f"gp_weight: expected at least 0, found {gp_weight}")
+        for name, weight in (("gp_weight", gp_weight), ("feature_weight", feature_weight)):
+            if weight is not None and weight < 0:
+                raise ValueError(f"{name}: expected at least 0, found {weight}")
         self.mode = mode.removesuffix("-gp")
         self.relativistic = form == "relativistic"
         self.labels = (fake_label, real_label)
         self.gp_weight = (10.0 if mode == "wgan-gp" else 0.0) if gp_weight is None else gp_weight
+        self.cap_at_real = cap_at_real
+        self.feature_weight, self.distance = feature_weight, criterion_of(feature_criterion)
+        self.compares_maps = feature_weight > 0
         self.share = 1.0 if self.mode in ("hinge", "wgan") and not self.relativistic else 0.5
 
     def generator(self, critic: Critic, fake: Tensor, real: Tensor) -> Tensor:
-        """A scalar; ``fake`` has a graph, ``real`` is needed by the relativistic form only."""
-        on_fake = scores(critic(fake))
-        if not self.relativistic:
+        """A scalar; ``fake`` has a graph. ``real`` is only looked at where something is compared with it."""
+        judged_fake = critic(fake)
+        on_fake = scores(judged_fake)
+        if not (self.relativistic or self.cap_at_real or self.compares_maps):
             return torch.stack([self._fooled(score) for score in on_fake]).sum()
         with torch.no_grad():
-            on_real = scores(critic(real))
-        return torch.stack([self._overturned(*pair) for pair in zip(on_real, on_fake, strict=True)]).sum()
+            judged_real = critic(real)
+        on_real = scores(judged_real)
+        if self.cap_at_real:
+            on_fake = [torch.minimum(*pair) for pair in zip(on_fake, on_real, strict=True)]
+        if self.relativistic:
+            parts = [self._overturned(*pair) for pair in zip(on_real, on_fake, strict=True)]
+        else:
+            parts = [self._fooled(score) for score in on_fake]
+        loss = torch.stack(parts).sum()
+        if self.compares_maps:
+            pairs = zip(feature_maps(judged_fake), feature_maps(judged_real), strict=True)
+            loss = loss + self.feature_weight * torch.stack([self.distance(*pair) for pair in pairs]).mean()
+        return loss
 
     def discriminator(self, critic: Critic, fake: Tensor, real: Tensor) -> Verdict:
         """What the critic minimises, with ``l_d_real``, ``l_d_fake``, ``D_real``, ``D_fake`` and, if any, ``l_d_gp``.

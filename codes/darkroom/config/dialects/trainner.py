@@ -10,6 +10,7 @@ from typing import Any
 from ...core.registry import did_you_mean
 from ..source import Section
 from . import trainner_data as data
+from . import trainner_extras as extras
 from . import trainner_losses as loss
 from . import trainner_optim as optim
 from . import trainner_tables as tables
@@ -27,6 +28,7 @@ KEYS: Mapping[str, Table] = {
     "logger": tables.LOGGER,
     "network_G": tables.NETWORK,
     "train.perceptual_opt": loss.PERCEPTUAL,
+    "cem_config": extras.CEM,
 }
 """Every documented key of a training file by section, and what becomes of it: for the reference of options."""
 
@@ -83,6 +85,7 @@ def translate(file: Section, errors: list[str], notes: list[str]) -> Section:
     own_losses = bool(job.native.get("losses")) and job.file.get("network_D") is not None
     adversarial = training and (own_losses or loss.gan_weight(job, train) > 0)
     _unshuffle(job)
+    extras.consistency(job, training=training)
     _critic(job, train, adversarial=adversarial)
     _strict(job)
     if training:
@@ -209,7 +212,11 @@ def _training(job: Job, train: Section, *, adversarial: bool) -> None:
     optim.optimizer(job, train, "G")
     if adversarial:
         optim.optimizer(job, train, "D")
-        _turns(job, train)
+        ratio = job.read(train, "D_update_ratio", int)
+        if ratio is not None:
+            job.put("optim_G.every", ratio, train.where("D_update_ratio"), "D_update_ratio")
+    extras.phases(job, train, adversarial=adversarial)
+    extras.extras(job, train, adversarial=adversarial)
     optim.clipping(job, train)
     optim.schedule(job, train)
     _averages(job, train)
@@ -219,19 +226,6 @@ def _training(job: Job, train: Section, *, adversarial: bool) -> None:
         job.put("validate.metrics", metrics, train.where(key), key)
     _logging(job)
     _debug(job)
-
-
-def _turns(job: Job, train: Section) -> None:
-    """Who plays how often, and from when on."""
-    ratio = job.read(train, "D_update_ratio", int)
-    if ratio is not None:
-        job.put("optim_G.every", ratio, train.where("D_update_ratio"), "D_update_ratio")
-    alone = job.read(train, "D_init_iters", int, 0)
-    if alone > 0:
-        place = train.where("D_init_iters")
-        warm_up = {"name": "warm-up of D", "start": 0, "players": ["D"]}
-        entries = [Section.make(place, e, dict.fromkeys(e, place)) for e in (warm_up, {"name": "main", "start": alone})]
-        job.put("phases", entries, place, "D_init_iters")
 
 
 def _averages(job: Job, train: Section) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 
 from ...core.registry import did_you_mean
 from ..source import Section
+from . import trainner_extras as extras
 from .rules import Belongs, Combined, Job, Refused, Rule, Table, Takes, is_off, later, lower
 
 Entry = dict[str, Any]
@@ -31,6 +32,8 @@ class Documented:
     """Entries for a kind in lower case; a ValueError says what was expected and found."""
     options: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     """Further keys: the annotation of the value, and the argument of the loss that it makes."""
+    coarse: bool = False
+    """Whether under frequency separation it judges the coarse part of the images."""
 
 
 def _after(prefix: str, kind: str) -> str:
@@ -112,18 +115,18 @@ def _plain(*kinds: str) -> Callable[[str, Options], list[Entry]]:
 
 
 LOSSES = (
-    Documented("pixel_criterion", "pixel_weight", _pixel),
-    Documented("ms_criterion", "ms_weight", _multiscale),
-    Documented("hfen_criterion", "hfen_weight", _hfen),
-    Documented("tv_type", "tv_weight", _tv, {"tv_norm": (int, "norm")}),
+    Documented("pixel_criterion", "pixel_weight", _pixel, coarse=True),
+    Documented("ms_criterion", "ms_weight", _multiscale, coarse=True),
+    Documented("hfen_criterion", "hfen_weight", _hfen, coarse=True),
+    Documented("tv_type", "tv_weight", _tv, {"tv_norm": (int, "norm")}, coarse=True),
     Documented("cx_type", "cx_weight", _contextual, {"cx_vgg_layers": (dict[str, float], "layers")}),
     Documented("lpips_type", "lpips_weight", _lpips, {"lpips_net": (str, "net")}),
-    Documented("spl_type", "spl_weight", _profile),
-    Documented("of_type", "of_weight", _plain("overflow")),
+    Documented("spl_type", "spl_weight", _profile, coarse=True),
+    Documented("of_type", "of_weight", _plain("overflow"), coarse=True),
     Documented("color_criterion", "color_weight", _on_smaller("color")),
     Documented("avg_criterion", "avg_weight", _on_smaller("avg")),
-    Documented("grad_type", "grad_weight", _gradient),
-    Documented("ssim_type", "ssim_weight", _plain("ssim", "ms-ssim")),
+    Documented("grad_type", "grad_weight", _gradient, coarse=True),
+    Documented("ssim_type", "ssim_weight", _plain("ssim", "ms-ssim"), coarse=True),
     Documented("fft_type", "fft_weight", _plain("fft")),
 )
 """Losses of one type and one weight, in the order of the log."""
@@ -166,9 +169,9 @@ KEYS: Table = {
     _GAN_TYPE: Combined("losses", str),
     "gan_opt": Combined("losses", needs="gan_weight"),
     "gp_weight": Combined("losses", float, needs="gan_weight"),
-    "gan_featmaps": later("feature matching"),
-    "dis_feature_criterion": Belongs("gan_featmaps"),
-    "dis_feature_weight": Belongs("gan_featmaps"),
+    "gan_featmaps": Combined("losses: feature_weight of the adversarial loss; network_D.get_feats", bool, "gan_weight"),
+    "dis_feature_criterion": Combined("losses: feature_criterion of the adversarial loss", str, "gan_featmaps"),
+    "dis_feature_weight": Combined("losses: feature_weight of the adversarial loss", float, "gan_featmaps"),
     "D_update_ratio": Combined("optim_G.every", int, needs="gan_weight"),
     "D_init_iters": Combined("phases", int, needs="gan_weight"),
 }
@@ -199,6 +202,13 @@ def _entry(train: Section, values: Entry, kind: str, weight: str) -> Section:
     return Section.make(place, values, {**dict.fromkeys(values, place), "weight": train.where(weight)})
 
 
+def _judged(job: Job, train: Section, *, coarse: bool) -> Entry:
+    """Which tensors a loss between images compares, where they are not the output and the target."""
+    if coarse and extras.separates(job, train):
+        return {"of": "output_low", "to": "target_low"}
+    return {"of": "fitted"} if extras.adapts(job) else {}
+
+
 def _made(job: Job, train: Section, loss: Documented) -> list[Section]:
     weight = weight_of(job, train, loss.kind, loss.weight)
     kind = job.read(train, loss.kind, str) if weight else None
@@ -210,7 +220,8 @@ def _made(job: Job, train: Section, loss: Documented) -> list[Section]:
     except ValueError as error:
         job.error(train.where(loss.kind), f"{loss.kind}: {error}")
         return []
-    entries = [_entry(train, {**values, "weight": weight}, loss.kind, loss.weight) for values in made]
+    judged = _judged(job, train, coarse=loss.coarse)
+    entries = [_entry(train, {**values, **judged, "weight": weight}, loss.kind, loss.weight) for values in made]
     for entry in entries:
         entry.places |= {argument: train.where(key) for key, (_, argument) in loss.options.items()}
     return entries
@@ -235,6 +246,7 @@ def _perceptual(job: Job, train: Section) -> list[Section]:
         PERCEPTUAL["feature_network"].apply(inner, train, "feature_network")
     network = inner.native.get("network", "vgg19")
     values: Entry = {"name": f"fea-{network}-{criterion.lower()}", "type": "perceptual", "criterion": criterion.lower()}
+    values |= _judged(job, train, coarse=False)
     values |= {"weight": 1.0, "feature_weight": content, "style_weight": style} if style else {"weight": content}
     entry = _entry(
         train, {**values, "network": network, **inner.native}, kind, "feature_weight" if content else "style_weight"
@@ -247,7 +259,8 @@ def _range(job: Job, train: Section) -> list[Section]:
     """The one loss that has no type."""
     key = "range_weight"
     weight = job.read(train, key, float, 0.0)
-    return [_entry(train, {"name": "range", "type": "range", "weight": weight}, key, key)] if weight else []
+    judged = _judged(job, train, coarse=True)
+    return [_entry(train, {"name": "range", "type": "range", **judged, "weight": weight}, key, key)] if weight else []
 
 
 def gan_weight(job: Job, train: Section) -> float:
@@ -270,26 +283,50 @@ def _gan(job: Job, train: Section) -> list[Section]:
         job.error(train.where(_GAN_TYPE), f"gan_type: expected one of {', '.join(MODES)}, found {kind!r}.{near}")
         return []
     entry = _entry(train, {"name": "gan", "type": "gan", "mode": MODES[kind]}, _GAN_TYPE, "gan_weight")
-    entry.put("form", _form(job, train), train.where("gan_opt" if "gan_opt" in train else _GAN_TYPE))
+    if extras.separates(job, train):
+        entry |= {"of": "output_high", "to": "target_high"}
+    _gan_options(job, train, entry)
     entry["weight"] = weight
     penalty = job.read(train, "gp_weight", float)
     if penalty is not None:
         entry.put("gp_weight", penalty, train.where("gp_weight"))
+    policies = extras.critics_view(job, train)
+    if policies:
+        entry.put("augment", policies, train.where("dapolicy" if "dapolicy" in train else "diffaug"))
+    if job.switch(train, "gan_featmaps"):
+        _feature_matching(job, train, entry)
     return [entry]
 
 
-def _form(job: Job, train: Section) -> str:
-    options = train.get("gan_opt") or Section.make(train.where(), {})
+def _gan_options(job: Job, train: Section, entry: Section) -> None:
+    """``gan_opt: {form: relativistic | standard, cap_at_real: true}``."""
+    options = train.get("gan_opt") or Section.make(train.where(_GAN_TYPE), {})
     if not isinstance(options, Section):
         job.error(train.where("gan_opt"), f"gan_opt: expected a section such as {{form: standard}}, found {options!r}")
-        return "relativistic"
+        return
     for key in options:
-        if key != "form":
-            job.error(options.where(key), f"there is no option {key!r} in gan_opt.{did_you_mean(key, ['form'])}")
+        if key not in ("form", "cap_at_real"):
+            near = did_you_mean(key, ["form", "cap_at_real"])
+            job.error(options.where(key), f"there is no option {key!r} in gan_opt.{near}")
     form = lower(job.read(options, "form", str, "relativistic"))
     if form not in ("relativistic", "standard"):
         job.error(options.where("form"), f"form: expected relativistic or standard, found {form!r}")
-    return str(form)
+    entry.put("form", form, options.where("form"))
+    if "cap_at_real" in options:
+        entry.put("cap_at_real", job.read(options, "cap_at_real", bool, False), options.where("cap_at_real"))
+
+
+def _feature_matching(job: Job, train: Section, entry: Section) -> None:
+    """``dis_feature_weight`` is absolute; natively the weight of the entry multiplies all that is in it."""
+    place = train.where("gan_featmaps")
+    weight = job.read(train, "dis_feature_weight", float, 1e-4)
+    entry.put("feature_weight", weight / entry["weight"], train.where("dis_feature_weight"))
+    criterion = job.read(train, "dis_feature_criterion", str, "l1").lower()
+    entry.put("feature_criterion", criterion, train.where("dis_feature_criterion"))
+    network = job.native.get("network_D")
+    if isinstance(network, Section):
+        network.setdefault("get_feats", True)
+        network.places.setdefault("get_feats", place)
 
 
 def losses(job: Job, train: Section) -> None:

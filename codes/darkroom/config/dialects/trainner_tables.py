@@ -14,6 +14,7 @@ from typing import Any
 
 from ..options import LogOptions, PathOptions, RunOptions, TrainOptions
 from ..typed import hints
+from . import trainner_extras as extras
 from .rules import Belongs, Combined, Refused, Rule, Table, Takes, later
 
 MODELS = {"sr": "sr", "srgan": "sr", "srragan": "sr"}
@@ -22,6 +23,7 @@ MODELS_LATER = ("ppon", "srflow", "pix2pix", "cyclegan", "wbc", "vsr", "vsrgan",
 
 NATIVE = (
     "losses",
+    "batch_augment",
     "phases",
     "ema",
     "swa",
@@ -73,11 +75,7 @@ _SECTIONS: Table = {
 }
 
 _FEATURES: Table = {
-    "use_cem": later("the consistency enforcing module"),
-    "cem_config": Belongs("use_cem"),
-    "use_atg": later("AdaTarget"),
-    "network_Loc": Belongs("use_atg"),
-    "use_frequency_separation": later("frequency separation"),
+    **extras.TOP,
     "pool_size": Refused(_ONLY_I2I),
     "presets_root": later("augmentation presets"),
     "diff_means": later("the fdpl loss"),
@@ -143,7 +141,7 @@ PATH: Table = {
     "pretrain_model_G": Takes("path.pretrain.G", str, _home),
     "pretrain_model_D": Takes("path.pretrain.D", str, _home),
     **{f"pretrain_model_{n}": Refused(_ONLY_I2I) for n in ("G_A", "G_B", "D_A", "D_B", "D_S", "D_T")},
-    "pretrain_model_Loc": later("AdaTarget"),
+    "pretrain_model_Loc": Takes("path.pretrain.Loc", str, _home),
     "pretrain_model_swaG": Refused("an average cannot be continued from a file; write pretrain_model_G"),
     "load_submodule": later("loading weights into a part of a network", "none"),
 }
@@ -176,19 +174,10 @@ TRAIN: Table = {
     "swa_lr": Takes("swa.rate", float, needs="use_swa"),
     "swa_anneal_epochs": Takes("swa.anneal", int, needs="use_swa"),
     "swa_anneal_strategy": Takes("swa.strategy", str, needs="use_swa"),
-    "atg_start_iter": Belongs("use_atg"),
-    "atg_start_iter_rel": Belongs("use_atg"),
     "display_freq": Refused(f"{_ONLY_I2I}, or write val_freq"),
     "overwrite_disp_imgs": Refused(_ONLY_I2I),
     "lambda_identity": Refused(_ONLY_I2I),
-    "freeze_loc": later("freezing layers of the discriminator"),
-    "diffaug": later("differentiable augmentation"),
-    "dapolicy": Belongs("diffaug"),
-    "mixup": later("batch augmentation"),
-    **{k: Belongs("mixup") for k in ("mixopts", "mixprob", "mixalpha", "aux_mixprob", "aux_mixalpha", "mix_p")},
-    "fs": later("frequency separation"),
-    "lpf_type": Belongs("fs"),
-    "hpf_type": Belongs("fs"),
+    **extras.TRAIN,
     **{k: Refused(_ONLY_PPON) for k in ("p1_losses", "p2_losses", "p3_losses", "ppon_stages")},
     **{k: Refused(_ONLY_SRFLOW) for k in ("fl_weight", "l1_weight", "lr_filter_", "train_RRDB_delay")},
     **{f"{part}_losses": Refused(_ONLY_WBC) for part in ("surf", "text", "struct", "cont", "reg", "idt")},
