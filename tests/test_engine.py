@@ -82,11 +82,16 @@ def test_one_forward_of_the_generator_per_micro_batch(tmp_path, accumulate):
 
 
 @pytest.fixture(scope="module")
-def vgg(tmp_path_factory):
-    """A file with random weights in the layout of torchvision's VGG11."""
+def hub(tmp_path_factory):
+    """torch's cache with files of random weights in the layout of torchvision's VGG11, VGG16 and VGG19."""
     from darkroom.archs.vgg import VGGFeatures
 
-    return save_backbone(VGGFeatures("vgg11", layers=("conv2_1",)), tmp_path_factory.mktemp("vgg") / "vgg11.pth")
+    home = tmp_path_factory.mktemp("torch")
+    (home / "hub" / "checkpoints").mkdir(parents=True)
+    for network, layer in (("vgg11", "conv2_1"), ("vgg16", "conv5_3"), ("vgg19", "conv4_2")):
+        features = VGGFeatures(network, layers=(layer,))
+        save_backbone(features, home / "hub" / "checkpoints" / features.file)
+    return home
 
 
 MODES = ("vanilla", "lsgan", "hinge", "wgan", "wgan-gp")
@@ -99,8 +104,9 @@ def test_losses_were_found():
 
 
 @pytest.mark.parametrize("loss", [*({"type": n} for n in LOSS_NAMES), *ADVERSARIAL], ids=lambda d: "-".join(d.values()))
-def test_every_loss_alone_moves_g(tmp_path, vgg, loss):
-    more = {"network": "vgg11", "layers": {"conv2_1": 1.0}, "weights": str(vgg)}
+def test_every_loss_alone_moves_g(tmp_path, hub, monkeypatch, loss):
+    monkeypatch.setenv("TORCH_HOME", str(hub))
+    more = {"network": "vgg11", "layers": {"conv2_1": 1.0}}
     options = gan_options(tmp_path, losses=[{**loss, **(more if loss["type"] in ("perceptual", "feature") else {})}])
     if loss["type"] != "gan":
         del options["network_D"], options["optim_D"]

@@ -192,3 +192,14 @@ def test_pool_keeps_no_graph_and_copies_what_it_keeps():
         out.zero_()
     torch.testing.assert_close(pool.kept, before, rtol=0, atol=0)
     assert ImagePool(0)(fakes).data_ptr() == fakes.data_ptr()
+
+
+def test_relative_l1_of_signed_values_never_divides_by_zero():
+    """``grad`` and ``hfen`` give it values below 0, where y + eps may be 0."""
+    y = torch.tensor([-0.01, -0.01 + 1e-9, -0.5, 0.0])
+    x = (y + 0.1).requires_grad_()
+    loss = LOSSES["relativel1"]()(x, y)
+    loss.backward()
+    assert loss.isfinite()
+    assert x.grad.isfinite().all()
+    assert float(LOSSES["relativel1"]()(y[2:] + 0.1, y[2:])) == pytest.approx((0.1 / 0.49 + 0.1 / 0.01) / 2)

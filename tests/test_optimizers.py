@@ -8,7 +8,15 @@ from torch import nn
 from darkroom.optim.clipping import AutoClip, ClipNorm, ClipValue
 from darkroom.optim.optimizers import OPTIMIZERS
 
-RATES = {"sgd": 1e-2, "sgdp": 1e-2, "madgrad": 1e-2, "lion": 2e-2, "prodigy": 1.0, "ranger": 5e-2}
+RATES = {
+    "sgd": 1e-2,
+    "sgdp": 1e-2,
+    "madgrad": 1e-2,
+    "lion": 2e-2,
+    "prodigy": 1.0,
+    "ranger": 5e-2,
+    "schedulefree_sgd": 1e-1,
+}
 
 
 def gradients(seed=0):
@@ -24,6 +32,7 @@ def test_the_optimizers_that_there_are():
     assert set(OPTIMIZERS) == {
         *("adam", "adamw", "sgd", "rmsprop", "adamp", "sgdp", "madgrad"),
         *("ranger", "lion", "adan", "prodigy"),
+        *("schedule_free", "schedulefree_adamw", "schedulefree_sgd"),
     }
     for name in OPTIMIZERS:
         first, *rest = inspect.signature(OPTIMIZERS[name]).parameters.values()
@@ -158,6 +167,31 @@ def test_auto_clip_forgets_what_is_not_finite_and_resumes():
         grads = [torch.tensor([6.0, 8.0])]
         each(grads, torch.tensor(10.0))
         torch.testing.assert_close(grads[0], torch.tensor([6.0, 8.0]) * 2.5 / 10)
+
+
+@pytest.mark.parametrize("name", ["schedulefree_adamw", "schedulefree_sgd"])
+def test_the_weights_to_judge_by_are_those_of_the_library(name):
+    from darkroom.optim.schedule_free import ScheduleFreeWeights
+
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Conv2d(4, 1, 3))
+    optimizer = OPTIMIZERS[name](network.parameters(), lr=0.05)
+    average = ScheduleFreeWeights({"G": network}, {"G": optimizer})
+    assert not average.started
+    for _ in range(5):
+        optimizer.zero_grad()
+        network(torch.rand(2, 1, 9, 9)).square().mean().backward()
+        optimizer.step()
+        before = copy.deepcopy(network.state_dict())
+        found = {k: v.clone() for k, v in average.networks["G"].state_dict().items()}
+        assert all(torch.equal(v, before[k]) for k, v in network.state_dict().items()), "looking changes nothing"
+    twin = copy.deepcopy(network)
+    other = OPTIMIZERS[name](twin.parameters(), lr=0.05)
+    other.load_state_dict(optimizer.state_dict())
+    other.eval()
+    assert average.started
+    assert not torch.equal(found["0.weight"], before["0.weight"])
+    torch.testing.assert_close(found, dict(twin.state_dict()))
 
 
 def test_thresholds_are_positive():

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from darkroom.archs.lpips import LPIPSDistance, published_weights
 from darkroom.archs.vgg import VGGFeatures
-from darkroom.metrics.lpips import LPIPSDistance, _linear_weights
 
 from . import Case, Missing, adapter
 from .recipes import inputs, state
@@ -49,7 +49,7 @@ def lpips(case: Case) -> dict[str, Any]:
     network = LPIPSDistance(config["pnet_type"], linear=config["lpips"])
     recipe = state(case)
     if "weights_file_sums" in case.data:
-        recipe |= _linear_weights(config["pnet_type"])
+        recipe |= published_weights(f"lpips_models/{config['pnet_type']}.pth")
     network.load_state_dict({_own(key): value for key, value in recipe.items()})
     given = inputs(case)
     x, y = given["x"], given["y"]

@@ -20,7 +20,7 @@ from . import IMAGES, Case
 
 
 class Absent(Exception):
-    """A file that a case needs is not on this machine."""
+    """What a case needs cannot be had: a file of another machine, or a right answer."""
 
 
 @dataclass(frozen=True)

@@ -23,16 +23,23 @@ Observer = Callable[[int, Mapping[str, float]], None]
 """``observer(step, means)``: a schedule that watches a plateau, a keeper of the best."""
 
 
+def mean(values: Sequence[float]) -> float:
+    """The arithmetic mean, also of values that are infinite."""
+    return math.fsum(values) / len(values) if all(math.isfinite(v) for v in values) else sum(values) / len(values)
+
+
 @dataclass(frozen=True)
 class Measure:
     """A metric and the names of the two images that it compares."""
 
     name: str
-    metric: Callable[[Tensor, Tensor], float]
+    metric: Callable[[Tensor, Tensor], Any]
     of: str = "output"
     to: str = "target"
     higher: bool = True
     """Whether more is better."""
+    over: Callable[[Sequence[Any]], float] = mean
+    """Makes one value of those of all images."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +94,7 @@ class Validate:
         """Validate, and say the result."""
         for name, images in self.sets.items():
             rows = [self._image(loop, batch, f"{name}/" if len(self.sets) > 1 else "") for batch in images()]
-            self.means[name] = _means([row for part in distributed.gather(rows) for row in part])
+            self.means[name] = self._over([row for part in distributed.gather(rows) for row in part])
             self._say(loop, name)
         first = next(iter(self.means.values()), {})
         for observe in self.observers:
@@ -107,7 +114,7 @@ class Validate:
             network.train(was_training[name])
         return images
 
-    def _image(self, loop: Loop, batch: Batch, folder: str) -> dict[str, float]:
+    def _image(self, loop: Loop, batch: Batch, folder: str) -> dict[str, Any]:
         given = {k: v for k, v in loop.on_device(batch).items() if isinstance(v, Tensor) and v.ndim == 4}
         outputs = self.outputs(loop, given)
         rounded = {k: to_bytes(v[0]) for k, v in (given | outputs).items()}
@@ -120,6 +127,11 @@ class Validate:
             self.log.image(f"val/{name}", rounded[next(iter(outputs))].cpu(), loop.step)
         exact = {k: v.float() / 255 for k, v in rounded.items()}
         return {m.name: m.metric(exact[m.of], exact[m.to]) for m in self.measures if m.of in exact and m.to in exact}
+
+    def _over(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+        """Each metric over the images that have it."""
+        found = {m.name: [row[m.name] for row in rows if m.name in row] for m in self.measures}
+        return {m.name: m.over(found[m.name]) for m in self.measures if found[m.name]}
 
     def _say(self, loop: Loop, name: str) -> None:
         means = self.means[name]
@@ -134,13 +146,3 @@ class Validate:
 def to_bytes(image: Tensor) -> Tensor:
     """An image in [0, 1] as it would be written: clipped, rounded, uint8."""
     return image.detach().float().clamp(0, 1).mul(255).round().to(torch.uint8)
-
-
-def _means(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """The mean of each metric over the images that have it."""
-    names = dict.fromkeys(name for row in rows for name in row)
-    return {name: _mean([row[name] for row in rows if name in row]) for name in names}
-
-
-def _mean(values: Sequence[float]) -> float:
-    return math.fsum(values) / len(values) if all(math.isfinite(v) for v in values) else sum(values) / len(values)

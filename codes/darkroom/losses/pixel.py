@@ -63,9 +63,9 @@ def elastic(prediction: Tensor, target: Tensor, a: float = 0.2) -> Tensor:
 
 
 def relative_l1(prediction: Tensor, target: Tensor, eps: float = 0.01) -> Tensor:
-    """mean |(x - y) / (y + eps)|; the denominator keeps its sign."""
+    """mean |x - y| / |y + eps|; of signed values, such as gradients, the denominator is held at 1e-6 or more."""
     x, y = pair(prediction, target)
-    return ((x - y) / (y + eps)).abs().mean()
+    return ((x - y) / (y + eps).abs().clamp(min=1e-6)).abs().mean()
 
 
 def l1_cosine(prediction: Tensor, target: Tensor, cosine_weight: float = 5.0) -> Tensor:

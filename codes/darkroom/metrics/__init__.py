@@ -1,5 +1,7 @@
-"""Metrics: what an image is worth, measured as the literature does."""
+"""Metrics: what an image, or a set of images, is worth, measured as the literature does."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import ClassVar, Protocol
 
 from torch import Tensor
@@ -18,4 +20,19 @@ class Metric(Protocol):
         ...
 
 
-METRICS: Registry[Metric] = Registry("metric", "darkroom.metrics")
+class SetMetric(ABC):
+    """A number for how near a set of images is to another set. What it sees of each pair is kept until the end."""
+
+    higher: ClassVar[bool]
+    """Whether more is better."""
+
+    @abstractmethod
+    def __call__(self, prediction: Tensor, target: Tensor) -> Tensor:
+        """What matters of two such images: small and on the CPU, as it travels between processes."""
+
+    @abstractmethod
+    def over(self, seen: Sequence[Tensor]) -> float:
+        """The value of a set, of what was seen of each of its pairs."""
+
+
+METRICS: Registry[Metric | SetMetric] = Registry("metric", "darkroom.metrics")

@@ -1,24 +1,25 @@
-"""PSNR and SSIM as the super-resolution literature measures them.
+"""PSNR, SSIM and MS-SSIM as the super-resolution literature measures them.
 
 SSIM: Wang et al. 2004, https://doi.org/10.1109/TIP.2003.819861, with its window (11x11 Gaussian, sigma 1.5) and
 constants, over the places where the window fits, mean over the channels. Computed in float64 where the device has it.
+MS-SSIM: Wang et al. 2003, https://doi.org/10.1109/ACSSC.2003.1292216, with its five scales; negative means count as 0.
 """
 
 from __future__ import annotations
 
-import math
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from ..filters.color import luma
+from ..filters.similarity import SCALES, gaussian_window, similarity
 from . import METRICS
 
 Channel = Literal["rgb", "y"]
 
-_BELL = [math.exp(-((n - 5) ** 2) / (2 * 1.5**2)) for n in range(11)]
-_WINDOW = [value / sum(_BELL) for value in _BELL]
+_WINDOW = gaussian_window(11, 1.5)
 
 
 def psnr(prediction: Tensor, target: Tensor) -> Tensor:
@@ -36,11 +37,33 @@ def ssim(prediction: Tensor, target: Tensor) -> Tensor:
     x, y = _exact(prediction, target)
     if min(x.shape[-2:]) < 11:
         raise ValueError(f"SSIM needs sides of at least 11 pixels, these are {tuple(x.shape[-2:])}")
-    mx, my, xx, yy, xy = (_blurred(plane) for plane in (x, y, x * x, y * y, x * y))
-    c1, c2 = 0.01**2, 0.03**2
-    covariance, variances = xy - mx * my, xx + yy - mx * mx - my * my
-    index = (2 * mx * my + c1) * (2 * covariance + c2) / ((mx * mx + my * my + c1) * (variances + c2))
-    return index.mean(dim=(-3, -2, -1))
+    means, deviations = _similarities(x, y)
+    return (means * deviations).mean(dim=(-3, -2, -1))
+
+
+def ms_ssim(prediction: Tensor, target: Tensor) -> Tensor:
+    """MS-SSIM of each image (B, C, H, W) or (C, H, W) in [0, 1], as (B,) or (). Wang et al. 2003, eq. 7.
+
+    prod_j mean(cs_j)^w_j, each scale half the size of the one before, with SSIM in place of cs at the last one.
+
+    Raises:
+        ValueError: the window does not fit at the last scale: sides are below 176.
+    """
+    x, y = _exact(prediction, target)
+    if min(x.shape[-2:]) < 176:
+        raise ValueError(f"MS-SSIM needs sides of at least 176 pixels, these are {tuple(x.shape[-2:])}")
+    total = x.new_ones(x.shape[:-3])
+    for scale, weight in enumerate(SCALES, start=1):
+        means, deviations = _similarities(x, y)
+        index = means * deviations if scale == len(SCALES) else deviations
+        total = total * index.mean(dim=(-3, -2, -1)).clamp(min=0) ** weight
+        x, y = F.avg_pool2d(x, 2), F.avg_pool2d(y, 2)
+    return total
+
+
+def _similarities(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Of the local means, and of the deviations from them, where the window fits. Wang et al. 2004, eq. 6, 9 and 10."""
+    return similarity(_blurred(plane) for plane in (x, y, x * x, y * y, x * y))
 
 
 def _blurred(plane: Tensor) -> Tensor:
@@ -62,11 +85,11 @@ class PSNR:
 
     def __init__(self, crop_border: int = 0, channel: Channel = "rgb") -> None:
         """``crop_border`` pixels are left out on each side; ``y`` measures the luma of BT.601 in studio range."""
-        self.crop_border, self.channel = _checked(crop_border, channel)
+        self.crop_border, self.channel = checked(crop_border, channel)
 
     def __call__(self, prediction: Tensor, target: Tensor) -> float:
         """Of two (C, H, W) images in [0, 1]; infinite if they are equal."""
-        return float(psnr(*_prepared(prediction, target, self.crop_border, self.channel)))
+        return float(psnr(*prepared(prediction, target, self.crop_border, self.channel)))
 
 
 @METRICS.register("ssim")
@@ -77,14 +100,34 @@ class SSIM:
 
     def __init__(self, crop_border: int = 0, channel: Channel = "rgb") -> None:
         """``crop_border`` pixels are left out on each side; ``y`` measures the luma of BT.601 in studio range."""
-        self.crop_border, self.channel = _checked(crop_border, channel)
+        self.crop_border, self.channel = checked(crop_border, channel)
 
     def __call__(self, prediction: Tensor, target: Tensor) -> float:
         """Of two (C, H, W) images in [0, 1] with sides of at least 11 after cropping."""
-        return float(ssim(*_prepared(prediction, target, self.crop_border, self.channel)))
+        return float(ssim(*prepared(prediction, target, self.crop_border, self.channel)))
 
 
-def _checked(crop_border: int, channel: Channel) -> tuple[int, Channel]:
+@METRICS.register("ms-ssim")
+class MSSSIM:
+    """Structural similarity at five scales, at most 1."""
+
+    higher: ClassVar[bool] = True
+
+    def __init__(self, crop_border: int = 0, channel: Channel = "rgb") -> None:
+        """``crop_border`` pixels are left out on each side; ``y`` measures the luma of BT.601 in studio range."""
+        self.crop_border, self.channel = checked(crop_border, channel)
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> float:
+        """Of two (C, H, W) images in [0, 1] with sides of at least 176 after cropping."""
+        return float(ms_ssim(*prepared(prediction, target, self.crop_border, self.channel)))
+
+
+def checked(crop_border: int, channel: Channel) -> tuple[int, Channel]:
+    """Both.
+
+    Raises:
+        ValueError: one of them cannot be.
+    """
     if crop_border < 0:
         raise ValueError(f"crop_border: expected at least 0, found {crop_border}")
     if channel not in ("rgb", "y"):
@@ -92,7 +135,12 @@ def _checked(crop_border: int, channel: Channel) -> tuple[int, Channel]:
     return crop_border, channel
 
 
-def _prepared(prediction: Tensor, target: Tensor, border: int, channel: Channel) -> tuple[Tensor, Tensor]:
+def prepared(prediction: Tensor, target: Tensor, border: int, channel: Channel) -> tuple[Tensor, Tensor]:
+    """What is to be measured of two images (..., C, H, W), in float64 where the device has it.
+
+    Raises:
+        ValueError: they differ in shape, nothing is left of them, or they have no luma.
+    """
     x, y = _exact(prediction, target)
     if border:
         if min(x.shape[-2:]) <= 2 * border:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,36 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
-class WeightAverage:
+class Average(ABC):
+    """Weights to judge and keep that follow from those in training."""
+
+    @property
+    @abstractmethod
+    def networks(self) -> dict[str, nn.Module]:
+        """Networks with these weights, by name."""
+
+    @property
+    @abstractmethod
+    def started(self) -> bool:
+        """Whether they are worth keeping yet."""
+
+    @abstractmethod
+    def update(self, step: int) -> None:
+        """Take in the networks after iteration ``step``."""
+
+    @abstractmethod
+    def state_dict(self) -> dict[str, Any]:
+        """What they do not follow from otherwise."""
+
+    @abstractmethod
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from such a state."""
+
+    def restart(self) -> None:  # noqa: B027  (what needs no start has none)
+        """Begin with the networks as they are now."""
+
+
+class WeightAverage(Average):
     """Averages some networks. Until it starts it is a copy of them; buffers are copied at each update."""
 
     def __init__(

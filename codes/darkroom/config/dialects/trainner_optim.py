@@ -34,6 +34,8 @@ _PROJECTED = ("delta", "wd_ratio", "nesterov")
 TAKES: Mapping[str, tuple[str, ...]] = {
     "adam": _BETAS,
     "adamw": _BETAS,
+    "schedulefree_adamw": _BETAS,
+    "schedulefree_sgd": _MOMENTUM,
     "adamp": (*_BETAS, *_PROJECTED),
     "ranger": (*_BETAS, "alpha", "k", "N_sma_threshhold", "use_gc", "gc_conv_only"),
     "sgd": (*_MOMENTUM, "nesterov", "dampening"),

@@ -1,0 +1,81 @@
+"""The adversarial loss of SFTGAN, whose critic also says what an image shows.
+
+SFTGAN: Wang et al. 2018, https://arxiv.org/abs/1804.02815; auxiliary classifiers: Odena et al. 2017,
+https://arxiv.org/abs/1610.09585. What differs from the published code: a batch in which no image has a class has a
+class loss of 0, not NaN; in distributed training the mean is that of the whole batch, not of each process.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..core.collective import processes, sum_over_processes
+from ..core.terms import LOSSES, AdversarialLoss, Critic, Verdict
+from .adversarial import GAN, Mode
+
+BACKGROUND = 0
+"""The class of images that show none in particular: any answer may be right, so none counts."""
+
+
+def classification(logits: Tensor, category: Tensor) -> Tensor:
+    """Mean cross entropy of (B, classes) and the true classes (B,), integers, without background; a scalar.
+
+    Odena et al. 2017, eq. 3.
+    """
+    wide = logits.to(torch.promote_types(logits.dtype, torch.float32))
+    errors = F.cross_entropy(wide, category, ignore_index=BACKGROUND, reduction="sum")
+    count = sum_over_processes((category != BACKGROUND).sum())
+    return errors * processes() / count.clamp_min(1)
+
+
+@LOSSES.register("acd")
+class AuxiliaryClassifierGAN(AdversarialLoss):
+    """An adversarial loss of the standard form, and for both players the cross entropy of the critic's classes.
+
+    The critic gives (scores, class logits), as ``dis_acd`` does. It minimises real + fake, not half of it.
+    """
+
+    def __init__(
+        self, mode: Mode = "vanilla", real_label: float = 1.0, fake_label: float = 0.0, gp_weight: float = 10.0
+    ) -> None:
+        """As for ``gan``; ``gp_weight`` is that of the gradient penalty, which only ``wgan-gp`` has.
+
+        Raises:
+            ValueError: an unknown ``mode``, or a negative weight.
+        """
+        super().__init__()
+        self.gan = GAN(mode, "standard", real_label, fake_label, gp_weight if mode == "wgan-gp" else 0.0)
+
+    def generator(self, critic: Critic, fake: Tensor, real: Tensor, category: Tensor) -> Tensor:
+        """A scalar; ``category`` (B,) are the classes of the images, integers, 0 for background."""
+        judge = _ScoresOnly(critic)
+        fooled = self.gan.generator(judge, fake, real)
+        return fooled + classification(judge.logits[fake], category)
+
+    def discriminator(self, critic: Critic, fake: Tensor, real: Tensor, category: Tensor) -> Verdict:
+        """What the critic minimises, with the figures of ``gan``, ``l_d_cls_real`` and ``l_d_cls_fake``."""
+        judge = _ScoresOnly(critic)
+        verdict = self.gan.discriminator(judge, fake, real)
+        on_real, on_fake = (classification(judge.logits[image], category) for image in (real, fake))
+        loss = verdict.loss / self.gan.share + on_real + on_fake
+        classes = {"l_d_cls_real": on_real.detach(), "l_d_cls_fake": on_fake.detach()}
+        return Verdict(loss, {**verdict.figures, **classes})
+
+
+class _ScoresOnly:
+    """A critic as a loss without classes wants it, which keeps what it says of the classes, by image."""
+
+    def __init__(self, critic: Critic) -> None:
+        self.critic = critic
+        self.logits: dict[Tensor, Tensor] = {}
+
+    def __call__(self, image: Tensor) -> Any:
+        judged = self.critic(image)
+        if not isinstance(judged, (tuple, list)) or len(judged) != 2:
+            raise ValueError("the loss acd needs a critic that gives scores and class logits, such as dis_acd")
+        scores, self.logits[image] = judged
+        return scores
