@@ -17,17 +17,26 @@ from darkroom.archs.rrdb import RRDBNet
 from darkroom.archs.srresnet import MSRResNet, SRResNet
 from darkroom.core.network import Network
 
-FEWEST = 36
+FEWEST = 46
 """Names that the package registers at least."""
 
 SMALL = {"nf": 8, "nb": 2, "gc": 4, "num_conv": 2, "n_layers": 2, "hidden": 8, "unf": 8, "ngf": 8, "n_blocks": 2}
 """Small values of options, for every constructor that has them."""
-TINY: dict[str, dict] = {"multiscale": {"num_D": 2}}
+TINY: dict[str, dict] = {
+    "multiscale": {"num_D": 2},
+    "asr_resnet": {"self_attention": False},  # whose gate is shut at the start
+    "abpn": {"dim": 8},
+    "abpn_net": {"dim": 8},
+    "srflow": {"K": 1, "hidden_channels": 8},
+    "srflow_net": {"K": 1, "hidden_channels": 8},
+}
 """Other arguments of single architectures."""
-CRITICS = ("patchgan", "vgg_discriminator", "unet_discriminator")
+SHUT = ("srflow", "srflow_net")
+"""Networks whose last layers are 0 at the start, so that no input moves their output: they are nudged."""
+CRITICS = ("patchgan", "vgg_discriminator", "unet_discriminator", "sft_discriminator")
 """Modules of networks that judge images instead of making them."""
-ELSEWHERE: tuple[str, ...] = ("locnet",)
-"""Modules of networks that take more than one image; they are tested beside their own tests."""
+ELSEWHERE: tuple[str, ...] = ("locnet", "spandrel", "sft", "segmentation")
+"""Modules of networks that take more than one image, or make none; they are tested beside their own tests."""
 
 NAMES = [name for name in ARCHS if ARCHS[name].__module__.rpartition(".")[2] not in ELSEWHERE]
 
@@ -38,6 +47,10 @@ def build(name, **more):
     known = inspect.signature(ARCHS[name]).parameters
     network = ARCHS[name](**{k: v for k, v in wanted.items() if k in known})
     assert isinstance(network, Network)
+    if name in SHUT:
+        with torch.no_grad():
+            for p in network.parameters():
+                p.add_(torch.randn_like(p), alpha=0.05)
     return network
 
 

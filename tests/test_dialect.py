@@ -333,14 +333,14 @@ logger:
         (10, "there is no option 'crop_sise' in section 'datasets.train'. Did you mean 'crop_size'?"),
         (12, "virtual_batch_size: 20 is not a multiple of batch_size, 8; write 16 or 24"),
         (13, "znorm: "),
-        (17, "niter: expected a valid integer, found 'many'"),
+        (17, "niter: expected a whole number, found 'many'"),
         (18, "there is no option 'niterr' in section 'train'. Did you mean 'niter'?"),
         (19, "there is no option 'print_freq' in section 'train'. It belongs to section 'logger'."),
         (20, "pixel_weight: says how much, but not what: pixel_criterion is missing"),
         (21, "gan_type: expected one of vanilla, lsgan, hinge, wgan, wgan-gp, wgangp, found 'vanila'. Did you mean"),
         (23, "clear_state: "),
         (24, "lr_steps: is part of a schedule, but lr_scheme is missing"),
-        (26, "print_freq: expected a valid integer"),
+        (26, "print_freq: expected a whole number"),
     ]
     assert len(errors) == len(wanted)
     for line, words in wanted:

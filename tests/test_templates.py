@@ -11,12 +11,20 @@ from runs import ROOT, equal, make, photographs, save_backbone, train, weights
 TRAINING = sorted(
     p for p in (ROOT / "options").rglob("*") if p.suffix in (".yml", ".json") and not p.name.startswith("test")
 )
+PPON = [
+    "network_G={which_model_G: ppon, nb: 1, nf: 8}",
+    "network_D={which_model_D: discriminator_vgg, nf: 8, G_arch: PPON}",
+    "train.ppon_stages=[1, 3]",
+    "train.restarts=null",
+]
 SMALL = {
     "train_sr": [
         "network_G={which_model_G: esrgan, nb: 1, nf: 8}",
         "network_D={which_model_D: discriminator_vgg, nf: 8}",
     ],
     "train_sr_psnr": ["network_G={which_model_G: esrgan, nb: 1, nf: 8}"],
+    "train_ppon": PPON,
+    "train_ppon_finetune": PPON,
     "quickstart": ["network_G.nf=8", "network_G.num_conv=1"],
 }
 
@@ -56,7 +64,10 @@ def small(tmp_path, hub, monkeypatch):
 
 
 def test_templates_were_found():
-    assert [p.name for p in TRAINING] == ["quickstart.yml", "train_sr.json", "train_sr.yml", "train_sr_psnr.yml"]
+    assert [p.name for p in TRAINING] == [
+        *("quickstart.yml", "train_ppon.yml", "train_ppon_finetune.yml"),
+        *("train_sr.json", "train_sr.yml", "train_sr_psnr.yml"),
+    ]
 
 
 @pytest.mark.parametrize("path", TRAINING, ids=lambda p: p.name)

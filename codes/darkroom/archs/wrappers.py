@@ -8,6 +8,27 @@ from ..core.network import Network
 from ..filters.consistency import Kernel, enforce
 
 
+class OneImage(Network):
+    """One of the images that ``network`` makes, by its name.
+
+    Raises:
+        ValueError: it makes no such image.
+    """
+
+    def __init__(self, network: Network, name: str) -> None:
+        super().__init__()
+        if name not in network.image_names:
+            raise ValueError(f"expected the image to be {' or '.join(network.image_names)}, found {name!r}")
+        self.net, self.scale = network, network.scale
+        self.index = network.image_names.index(name)
+        self.multiple_of = network.multiple_of  # type: ignore[misc]  # as the network's own
+        self.half_precision = network.half_precision  # type: ignore[misc]
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, scale*H, scale*W)."""
+        return self.net.images(x, self.index + 1)[self.index]
+
+
 class Consistent(Network):
     """What ``network`` makes of an image, made consistent: reduced to the size of the image, it is the image.
 

@@ -323,6 +323,9 @@ class TestOptions:
     """Average the results of the eight flips and rotations."""
     comparison: bool = False
     """Write input and output side by side instead."""
+    image: str | None = None
+    """Which image is the result, of a network that makes several (PPON: content, structure, perceptual); the others
+    are written beside it. Default: the last one."""
     consistency: Literal["cubic", "linear"] | None = None
     """Make every result consistent: reduced by this kernel it gives the input (CEM)."""
     metrics: tuple[Mapping[str, object], ...] = field(default_factory=tuple)

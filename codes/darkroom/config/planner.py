@@ -27,8 +27,14 @@ class Plan:
     factory: Any
     """Its class or function."""
     arguments: Mapping[str, Any]
-    where: str
+    section: Section
+    """Where the arguments stand."""
     given: Collection[str] = ()
+
+    @property
+    def where(self) -> str:
+        """``file:line`` of the section."""
+        return self.section.where()
 
     def make(self, **given: Any) -> Any:
         """Construct it; ``given`` are the arguments that the program supplies.
@@ -39,7 +45,7 @@ class Plan:
         try:
             return self.factory(**given, **self.arguments)
         except ValueError as error:
-            raise OptionErrors([f"{self.where}: {self.type}: {error}"]) from error
+            raise OptionErrors([self.section.told(str(error), self.type)]) from error
 
     def native(self) -> dict[str, Any]:
         """The section as it could be written with every default."""
@@ -73,14 +79,17 @@ class Planner:
         try:
             factory = registry[name]
         except KeyError as error:
-            self.errors.append(f"{section.where('type')}: {error.args[0]}")
+            named = section.named("type")
+            self.errors.append(f"{section.where('type')}: {f'{named}: ' if named != 'type' else ''}{error.args[0]}")
             return None
         shared = {k: self.file[k] for k in SHARED if k in self.file and k in parameters(factory) and k not in rest}
         before = len(self.errors)
         arguments = bind(factory, rest, self.errors, {*given, *shared}, f"{registry.kind} {name!r}", _fields(beside))
         if len(self.errors) > before:
             return None
-        return Plan(name, factory, {**shared, **arguments}, section.where(), given)
+        places = {**section.places, **{k: self.file.where(k) for k in shared}}
+        place = Section.make(section.place, dict(section), places, section.names)
+        return Plan(name, factory, {**shared, **arguments}, place, given)
 
     def options(self, cls: type[T], section: Section, what: str = "") -> T | None:
         """The typed options of a section of the framework's own."""
@@ -93,8 +102,7 @@ class Planner:
         try:
             return cls(**arguments)
         except ValueError as error:
-            key = str(error).partition(":")[0]
-            self.errors.append(f"{section.where(key)}: {error}")
+            self.errors.append(section.told(str(error)))
             return None
 
     def split(self, cls: type[T], section: Section) -> tuple[T | None, Section]:

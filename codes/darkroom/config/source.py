@@ -19,21 +19,43 @@ class Section(dict[str, Any]):
     """``file:line`` of the section itself."""
     places: dict[str, str]
     """``file:line`` of each key."""
+    names: dict[str, str]
+    """What the user calls a key, where that is another name."""
 
     @classmethod
-    def make(cls, place: str, values: dict[str, Any], places: dict[str, str] | None = None) -> Section:
+    def make(
+        cls,
+        place: str,
+        values: dict[str, Any],
+        places: dict[str, str] | None = None,
+        names: dict[str, str] | None = None,
+    ) -> Section:
         """A section that no file spells out, at the place that it comes from."""
         section = cls(values)
-        section.place, section.places = place, places or {}
+        section.place, section.places, section.names = place, places or {}, names or {}
         return section
 
     def where(self, key: str | None = None) -> str:
         """``file:line`` of ``key``, or of the section."""
         return self.places.get(key, self.place) if key else self.place
 
+    def named(self, key: str) -> str:
+        """What the user calls ``key``."""
+        return self.names.get(key, key)
+
+    def told(self, message: str, what: str = "") -> str:
+        """``message`` with its place: that of the key that it begins with, if any, by the user's name for it.
+
+        ``what`` is said of a message about none of the keys.
+        """
+        key, colon, rest = message.partition(": ")
+        if colon and key in self.places:
+            return f"{self.where(key)}: {self.named(key)}: {rest}"
+        return f"{self.where()}: {what + ': ' if what else ''}{message}"
+
     def only(self, keys: Collection[str]) -> Section:
         """The part with these keys, in its own order."""
-        return self.make(self.place, {k: v for k, v in self.items() if k in keys}, self.places)
+        return self.make(self.place, {k: v for k, v in self.items() if k in keys}, self.places, self.names)
 
     def without(self, *keys: str) -> Section:
         """The part without these keys."""
@@ -46,10 +68,12 @@ class Section(dict[str, Any]):
             return value
         return self.make(self.where(key), {} if value is None else {"type": value})
 
-    def put(self, key: str, value: Any, place: str) -> None:
-        """Set ``key``, as said at ``place``."""
+    def put(self, key: str, value: Any, place: str, name: str = "") -> None:
+        """Set ``key``, as said at ``place``, where it is called ``name``."""
         self[key] = value
         self.places[key] = place
+        if name:
+            self.names[key] = name
 
 
 class _Loader(yaml.SafeLoader):
@@ -94,7 +118,8 @@ def parse(text: str, file: str) -> Any:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = f"{file}:{mark.line + 1}" if mark else file
-        raise OptionErrors([f"{where}: {error.problem or error.context}"]) from None
+        problem = "indent with spaces, not tabs" if "'\\t'" in str(error.problem) else error.problem or error.context
+        raise OptionErrors([f"{where}: {problem}"]) from None
     except yaml.YAMLError as error:
         raise OptionErrors([f"{file}: not YAML: {error}"]) from None
     finally:

@@ -51,7 +51,7 @@ def bind(
         try:
             arguments[key] = convert(value, hints(factory).get(key, Any))
         except ValueError as error:
-            errors.append(f"{section.where(key)}: {key}: {error}")
+            errors.append(f"{section.where(key)}: {section.named(key)}: {error}")
     errors += [
         f"{section.where()}: {what} needs {name!r}"
         for name, parameter in allowed.items()
@@ -93,12 +93,24 @@ def _integral(value: Any) -> Any:
     return [_integral(v) for v in value] if isinstance(value, list) else value
 
 
+_WORDS = {
+    "a valid integer": "a whole number",
+    "a valid number": "a number",
+    "a valid boolean": "true or false",
+    "a valid string": "a text",
+    **dict.fromkeys(("a valid array", "a valid list", "a valid tuple"), "a list such as [0, 1]"),
+    **dict.fromkeys(("an object", "a valid dictionary"), "keys with values"),
+}
+"""Ours for the type checker's."""
+
+
 def _explain(error: Any) -> str:
-    """``expected a valid number or 'auto', found '0.01'`` from pydantic's list of problems."""
+    """``expected a number or 'auto', found '0.01'`` from pydantic's list of problems."""
     problems: dict[str, list[str]] = {}
     for problem in error.errors(include_url=False):
         inner = "".join(f"[{part}]" for part in problem["loc"] if isinstance(part, int))
         message = problem["msg"].removeprefix("Input should be ")
+        message = _WORDS.get(message, message)
         expected = problems.setdefault(f"{inner}, found {problem['input']!r}", [])
         if message not in expected:
             expected.append(message)

@@ -39,7 +39,7 @@ class Model:
     reads: ClassVar[tuple[str, ...]]
     """The tensors that the dataset must give."""
     tiles: ClassVar[str | None] = None
-    """The image that may be cut into tiles when memory is short; ``infer`` then gives one image, ``output``."""
+    """The image that may be cut into tiles when memory is short; all images of ``infer`` then have one size."""
     aliases: ClassVar[Mapping[str, str]] = {}
     """Names that stand for another tensor unless a phase binds them anew."""
     rules: ClassVar[Mapping[str, str]] = {}
@@ -61,9 +61,15 @@ class Model:
         rules = {name: getattr(self, method) for name, method in self.rules.items()}
         return Sample(batch, rules, {**self.aliases, **(bind or {})})
 
-    def phases(self, iterations: int) -> Sequence[Phase]:
-        """The phases of a run of ``iterations``, derived from this model's options; none means one ordinary phase."""
-        del iterations
+    def phases(self, iterations: int, losses: Mapping[str, bool]) -> Sequence[Phase]:
+        """The phases of a run of ``iterations``, derived from this model's options; none means one ordinary phase.
+
+        ``losses`` are the names of all losses, and whether they are adversarial.
+
+        Raises:
+            ValueError: the options name a loss that is not there.
+        """
+        del iterations, losses
         return ()
 
     def infer(self, sample: Sample) -> dict[str, Tensor]:

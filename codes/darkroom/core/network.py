@@ -21,10 +21,17 @@ class Network(nn.Module):
     """Sides of the input must be multiples of it; tiling and test pad to it."""
     half_precision: ClassVar[bool] = True
     """Whether it may run in fp16."""
+    image_names: ClassVar[tuple[str, ...]] = ("output",)
+    """What the images are that it makes; ``forward`` gives the last one."""
     scale: int = 1
     """Side of the output over side of the input."""
     get_feats: bool = False
     """Whether it returns its feature maps with its scores, as ``[[map, ..., scores], ...]``, one entry per scale."""
+
+    def images(self, x: Tensor, count: int | None = None) -> tuple[Tensor, ...]:
+        """The first ``count`` of the images that it makes, by ``image_names``; what only later ones need is left out."""
+        del count
+        return (self(x),)
 
     def stages(self) -> Sequence[Sequence[str]]:
         """Its layers from the input on, as paths of modules, several where they are side by side.

@@ -49,6 +49,10 @@ class Sample:
         name = self._aliases.get(name, name)
         return name in self._batch or name in self._rules
 
+    def meaning(self, name: str) -> str:
+        """The tensor that a name stands for."""
+        return self._aliases.get(name, name)
+
     def detached(self, name: str) -> Tensor:
         """The tensor of that name without its graph; never a second forward pass where one was made before."""
         name = self._aliases.get(name, name)

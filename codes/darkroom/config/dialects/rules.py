@@ -137,7 +137,9 @@ def lower(value: Any) -> Any:
 def copied(value: Any) -> Any:
     """A copy with the places of everything."""
     if isinstance(value, Section):
-        return Section.make(value.place, {k: copied(v) for k, v in value.items()}, dict(value.places))
+        return Section.make(
+            value.place, {k: copied(v) for k, v in value.items()}, dict(value.places), dict(value.names)
+        )
     return [copied(v) for v in value] if isinstance(value, (list, tuple)) else value
 
 
@@ -180,6 +182,10 @@ class Job:
             self.error(section.where(key), f"{key}: {error}")
             return default
 
+    def scale(self) -> int | None:
+        """The scale of the file, 1 if it has none; None if it is wrong, which is noted."""
+        return 1 if self.file.get("scale") is None else self.read(self.file, "scale", int)
+
     def switch(self, section: Section, key: str) -> bool | None:
         """Whether a key, of the section or else of the top of the file, is on; None if it is nowhere."""
         for place in (section, self.file):
@@ -199,7 +205,8 @@ class Job:
         target = self.native
         for name in path.split("."):
             if not isinstance(target.get(name), Section):
-                target.put(name, Section.make(place, {}), place)
+                kind = {"type": target[name]} if isinstance(target.get(name), str) else {}  # a component's name alone
+                target.put(name, Section.make(place, kind, dict.fromkeys(kind, place)), place)
             target = target[name]
         return target
 
@@ -212,7 +219,7 @@ class Job:
             text = f"{key}: says {shorten(value)}, but {other} ({target.where(last)}) says {shorten(target[last])}"
             self.error(place, f"{text}; remove one of them")
             return
-        target.put(last, value, place)
+        target.put(last, value, place, key)
         self._said.setdefault(path, key)
 
     def sweep(self, section: Section, table: Table, name: str, others: Mapping[str, Collection[str]]) -> None:

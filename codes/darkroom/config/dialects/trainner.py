@@ -12,6 +12,7 @@ from ..source import Section
 from . import trainner_data as data
 from . import trainner_extras as extras
 from . import trainner_losses as loss
+from . import trainner_methods as methods
 from . import trainner_optim as optim
 from . import trainner_tables as tables
 from .rules import Job, Table, copied, is_off, lower
@@ -108,7 +109,7 @@ def _model(job: Job) -> bool:
         is_later = name.lower() in tables.MODELS_LATER
         why = f"{name} is not in this version yet" if is_later else f"there is no model {name!r}"
         near = "" if is_later else did_you_mean(name.lower(), tables.MODELS)
-        job.error(place, f"model: {why}.{near} There is: sr")
+        job.error(place, f"model: {why}.{near} There are: {', '.join(sorted({*tables.MODELS.values()}))}")
         return False
     section.put("type", known, section.where("type"))
     job.native.put("model", section if isinstance(job.file["model"], Section) else known, place)
@@ -205,7 +206,7 @@ def _strict(job: Job) -> None:
 
 
 def _training(job: Job, train: Section, *, adversarial: bool) -> None:
-    if train.get("niter") is None and train.get("iterations") is None:
+    if all(train.get(key) is None for key in ("niter", "iterations", "phase3_s")):
         job.error(train.where(), "train: needs niter, the number of iterations")
     data.accumulation(job)
     loss.losses(job, train)
@@ -219,6 +220,7 @@ def _training(job: Job, train: Section, *, adversarial: bool) -> None:
     extras.extras(job, train, adversarial=adversarial)
     optim.clipping(job, train)
     optim.schedule(job, train)
+    methods.stages(job, train)
     _averages(job, train)
     key = "metrics"
     metrics = _metrics(job, train, train.get(key), luma=False)

@@ -230,7 +230,7 @@ def dataset(job: Job, name: str, others: Mapping[str, Collection[str]], *, train
     _direction(inner, section)
     _limit(inner, section)
     _kernel(inner, section, training)
-    scale = job.read(job.file, "scale", int, 1)
+    scale = job.scale()
     if training:
         _for_training(inner, section, scale)
     if inner.native.get("type") == "aligned" and scale == 1 and not inner.native.get("input"):
@@ -318,7 +318,7 @@ def _kernel(inner: Job, section: Section, training: bool) -> None:
         inner.put("kernel", kernels[0] if len(kernels) == 1 else kernels, section.where(key), key)
 
 
-def _for_training(inner: Job, section: Section, scale: int) -> None:
+def _for_training(inner: Job, section: Section, scale: int | None) -> None:
     if inner.read(section, "use_shuffle", bool) is False:
         inner.error(section.where("use_shuffle"), "use_shuffle: training images always come in random order; remove it")
     preprocess = lower(inner.read(section, "preprocess", str, "crop"))

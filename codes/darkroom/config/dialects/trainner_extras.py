@@ -72,7 +72,7 @@ def extras(job: Job, train: Section, *, adversarial: bool) -> None:
         for key, option in (("lpf_type", "lowpass"), ("hpf_type", "highpass")):
             kind = job.read(train, key, str)
             if kind is not None:
-                model_option(job, option, lower(kind), train.where(key), key)
+                job.put(f"model.{option}", lower(kind), train.where(key), key)
     if adapts(job):
         section, place = job.section("network_Loc"), job.file.where("use_atg")
         values = {"type": "locnet", **section}
@@ -80,14 +80,6 @@ def extras(job: Job, train: Section, *, adversarial: bool) -> None:
     frozen = job.read(train, "freeze_loc", int, 0)
     if frozen and adversarial:
         job.put("optim_D.freeze", frozen, train.where("freeze_loc"), "freeze_loc")
-
-
-def model_option(job: Job, option: str, value: Any, place: str, key: str) -> None:
-    """Set an option of the training method, whose section may be its name alone."""
-    if isinstance(job.native["model"], str):
-        where = job.file.where("model")
-        job.native.put("model", Section.make(where, {"type": job.native["model"]}, {"type": where}), where)
-    job.put(f"model.{option}", value, place, key)
 
 
 def _mixtures(job: Job, train: Section) -> None:
@@ -146,7 +138,7 @@ def consistency(job: Job, *, training: bool) -> None:
     if kernel not in _KERNELS:
         job.error(section.where("cem_kernel"), f"cem_kernel: expected {' or '.join(_KERNELS)}, found {kernel!r}")
     elif training:
-        model_option(job, "consistency", kernel, place, "use_cem")
+        job.put("model.consistency", kernel, place, "use_cem")
     else:
         job.put("test.consistency", kernel, place, "use_cem")
 

@@ -13,7 +13,7 @@ from typing import Any
 from ...core.registry import did_you_mean
 from ..source import Section
 from . import trainner_extras as extras
-from .rules import Belongs, Combined, Job, Refused, Rule, Table, Takes, is_off, later, lower
+from .rules import Combined, Job, Refused, Rule, Table, Takes, is_off, later, lower
 
 Entry = dict[str, Any]
 Options = Mapping[str, Any]
@@ -62,7 +62,7 @@ def _multiscale(kind: str, o: Options) -> list[Entry]:
 
 def _hfen(kind: str, o: Options) -> list[Entry]:
     del o
-    criterion = {"rel_l1": "relativel1"}.get(kind, kind)
+    criterion = {"rel_l1": "relativel1", "rel_l2": "relativel1"}.get(kind, kind)  # the second as the first, as ever
     return [{"name": f"hfen-{criterion}", "type": "hfen", "criterion": criterion}]
 
 
@@ -128,6 +128,7 @@ LOSSES = (
     Documented("grad_type", "grad_weight", _gradient, coarse=True),
     Documented("ssim_type", "ssim_weight", _plain("ssim", "ms-ssim"), coarse=True),
     Documented("fft_type", "fft_weight", _plain("fft")),
+    Documented("fdpl_type", "fdpl_weight", _plain("fdpl"), coarse=True),
 )
 """Losses of one type and one weight, in the order of the log."""
 
@@ -164,8 +165,6 @@ KEYS: Table = {
     "feature_criterion": Combined("losses", str),
     "perceptual_opt": Combined("losses", needs="feature_criterion"),
     "feature_network": Combined("losses", str, needs="feature_criterion"),
-    "fdpl_weight": Refused("this loss has never worked anywhere; remove it, and try fft_type: fft"),
-    "fdpl_type": Belongs("fdpl_weight"),
     _GAN_TYPE: Combined("losses", str),
     "gan_opt": Combined("losses", needs="gan_weight"),
     "gp_weight": Combined("losses", float, needs="gan_weight"),
@@ -199,7 +198,8 @@ def weight_of(job: Job, train: Section, kind: str, weight: str) -> float:
 def _entry(train: Section, values: Entry, kind: str, weight: str) -> Section:
     """An entry at the place of the key ``kind``, its weight at that of ``weight``."""
     place = train.where(kind)
-    return Section.make(place, values, {**dict.fromkeys(values, place), "weight": train.where(weight)})
+    places = {**dict.fromkeys(values, place), "weight": train.where(weight)}
+    return Section.make(place, values, places, {"type": kind, "weight": weight})
 
 
 def _judged(job: Job, train: Section, *, coarse: bool) -> Entry:
@@ -334,7 +334,16 @@ def losses(job: Job, train: Section) -> None:
     pixel, *others = (_made(job, train, loss) for loss in LOSSES)
     made = [*pixel, *_perceptual(job, train), *(entry for entries in others for entry in entries)]
     made += [*_range(job, train), *_gan(job, train)]
+    means = job.read(job.file, "diff_means", str)
+    if means is not None:  # it is at the top of the file
+        for entry in (entry for entry in made if entry["type"] == "fdpl"):
+            entry.put("diff_means", means, job.file.where("diff_means"))
     own = job.native.get("losses") or []
+    if not made and not own and not job.errors:
+        none = [key for key in train if key.endswith("_weight") and train[key] == 0 and key in KEYS]
+        text = "there is nothing to learn from: every loss has weight 0 or none is given"
+        where = train.where(none[0] if none else None)
+        job.error(where, f"{none[0] if none else 'train'}: {text}; write such as pixel_criterion: l1, pixel_weight: 1")
     if not isinstance(own, list):
         job.error(job.native.where("losses"), f"losses: expected a list of entries, found {own!r}")
         own = []

@@ -15,11 +15,12 @@ from typing import Any
 from ..options import LogOptions, PathOptions, RunOptions, TrainOptions
 from ..typed import hints
 from . import trainner_extras as extras
+from . import trainner_methods as methods
 from .rules import Belongs, Combined, Refused, Rule, Table, Takes, later
 
-MODELS = {"sr": "sr", "srgan": "sr", "srragan": "sr"}
+MODELS = {"sr": "sr", "srgan": "sr", "srragan": "sr", "ppon": "ppon"}
 """Documented names of the methods that there are."""
-MODELS_LATER = ("ppon", "srflow", "pix2pix", "cyclegan", "wbc", "vsr", "vsrgan", "dvd", "pbr", "sftgan")
+MODELS_LATER = ("srflow", "pix2pix", "cyclegan", "wbc", "vsr", "vsrgan", "dvd", "pbr", "sftgan")
 
 NATIVE = (
     "losses",
@@ -60,7 +61,6 @@ def _best(name: Any) -> str:
 _ONLY_VIDEO = "belongs to video models, which are not in this version; remove it"
 _ONLY_I2I = "belongs to image-to-image models, which are not in this version yet; remove it"
 _ONLY_SRFLOW = "belongs to model srflow, which is not in this version yet; remove it"
-_ONLY_PPON = "belongs to model ppon, which is not in this version yet; remove it"
 _ONLY_WBC = "belongs to model wbc, which is not in this version yet; remove it"
 
 _SECTIONS: Table = {
@@ -78,10 +78,9 @@ _FEATURES: Table = {
     **extras.TOP,
     "pool_size": Refused(_ONLY_I2I),
     "presets_root": later("augmentation presets"),
-    "diff_means": later("the fdpl loss"),
+    "diff_means": Combined("losses: diff_means of fdpl", str),
     "heat": Refused(_ONLY_SRFLOW),
     "val": Refused(_ONLY_SRFLOW),
-    "ppon_phase": Refused(_ONLY_PPON),
     "tensor_shape": Refused(_ONLY_VIDEO, ("tchw",)),
     "chop_forward": Refused("belongs to video models; for images write test_mode: chop"),
     "img_size": later("the UNet that needs a fixed size"),
@@ -104,6 +103,7 @@ _FOR_TESTING: Table = {
     "chop_step": Combined("test.overlap", float, needs="test_mode"),
     "val_comparison": Takes("test.comparison", bool),
     "metrics": Combined("test.metrics"),
+    **methods.TOP_OF_TEST,
 }
 
 _UNSHUFFLE: Table = {
@@ -178,7 +178,7 @@ TRAIN: Table = {
     "overwrite_disp_imgs": Refused(_ONLY_I2I),
     "lambda_identity": Refused(_ONLY_I2I),
     **extras.TRAIN,
-    **{k: Refused(_ONLY_PPON) for k in ("p1_losses", "p2_losses", "p3_losses", "ppon_stages")},
+    **methods.TRAIN,
     **{k: Refused(_ONLY_SRFLOW) for k in ("fl_weight", "l1_weight", "lr_filter_", "train_RRDB_delay")},
     **{f"{part}_losses": Refused(_ONLY_WBC) for part in ("surf", "text", "struct", "cont", "reg", "idt")},
     **{f"{part}_scale": Refused(_ONLY_WBC) for part in ("surface", "texture", "struct", "content", "reg")},
@@ -206,6 +206,8 @@ NETWORK_ALIASES = {
     "use_spectral_norm": "spectral_norm",
     "D_size": "size",
     "upscale": "scale",
+    "scale_factor": "scale",
+    "input_dim": "in_nc",
 }
 """Documented spellings of constructor arguments."""
 
