@@ -39,13 +39,13 @@ def test_all_errors_at_once_with_file_and_line(tmp_path):
         (15, "there is no section 'sceduler'. Did you mean 'schedule'?"),
         (13, "section 'train' has no option 'iteratons'. Did you mean 'iterations'?"),
         (13, "section 'train' needs 'iterations'"),
-        (14, "every: expected a valid integer, found 2.5"),
+        (14, "every: expected a whole number, found 2.5"),
         (5, "has no option 'batch_sise'. Did you mean 'batch_size'?"),
         (6, "architecture 'compact' has no option 'nff'. Did you mean 'nf'?"),
         (7, "no architecture is called 'patchgun'. Did you mean 'patchgan'?"),
-        (9, "weight: expected a valid number, found '0.01'"),
+        (9, "weight: expected a number, found '0.01'"),
         (10, "form: expected 'standard' or 'relativistic', found 'relativ'"),
-        (12, "lr: expected a valid number, found 'fast'"),
+        (12, "lr: expected a number, found 'fast'"),
     ]
     for line, message in expected:
         assert any(e.startswith(f"{path}:{line}:") and message in e for e in found), (line, message, found)
@@ -179,7 +179,7 @@ def test_settings_from_the_command_line(tmp_path):
 def test_wrong_setting_is_named(tmp_path):
     path = write(tmp_path / "o.yml", native(tmp_path))
     assert errors_of(path, "train.iterations=many") == [
-        "--set train.iterations=many: iterations: expected a valid integer, found 'many'"
+        "--set train.iterations=many: iterations: expected a whole number, found 'many'"
     ]
 
 

@@ -89,11 +89,11 @@ def test_links_are_followed_once_and_never_in_circles(tmp_path):
     assert found == ["1.png", "broken.png", "5.png"]
 
 
-def test_a_missing_folder_is_named_with_its_neighbours(tmp_path):
+def test_a_missing_folder_is_named_with_what_is_near(tmp_path):
     touch(tmp_path, "train_HR/1.png", "other/1.png")
     with pytest.raises(DataError, match=r"there is no .*trian_HR.*Did you mean .*train_HR"):
         list_images([tmp_path / "trian_HR"])
-    with pytest.raises(DataError, match=r"no quite_else, only other, train_HR"):
+    with pytest.raises(DataError, match=r"there is no .*HR\.$"):
         list_images([tmp_path / "quite_else" / "HR"])
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from test_srflow_model import OPTIONS as SRFLOW
 
 from darkroom.archs import ARCHS
 from darkroom.config.dialects import to_native, trainner, trainner_data
@@ -204,6 +205,8 @@ def covered():
         found[section].add(key)
     found["train"] |= {"atg_start_iter", "atg_start_iter_rel"}
     found[""] |= {"datasets", "path", "logger", "train"}
+    flow = yaml.safe_load(SRFLOW)
+    found |= {"network_G.flow": {*flow["network_G"]["flow"]}, "val": {*flow["val"]}}
     return found
 
 

@@ -26,7 +26,10 @@ def test_these_are_all_templates():
 
 
 @pytest.mark.parametrize("name", TRAINING + TESTING)
-def test_template_is_documented_and_valid(name):
+def test_template_is_documented_and_valid(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder in ("test_a/LR", "test_b/LR", "test_b/HR"):
+        (tmp_path / "datasets" / folder).mkdir(parents=True)
     options = read_options(TEMPLATES / name)
     notes = options.notes
     (plan_training if name in TRAINING else plan_testing)(options)

@@ -74,7 +74,7 @@ def test_builder_names_the_line_of_a_documented_key():
     with pytest.raises(OptionErrors) as raised:
         plan_training(Options(native, [], []))
     line = next(i for i, t in enumerate(lines, 1) if "adamm" in t)
-    assert f"run.yml:{line}: no optimizer is called 'adamm'. Did you mean 'adam'?" in str(raised.value)
+    assert f"run.yml:{line}: optim_G: no optimizer is called 'adamm'. Did you mean 'adam'?" in str(raised.value)
 
 
 def test_the_file_is_not_changed():

@@ -16,7 +16,8 @@ from conformance.recipes import Absent, Part
 load_adapters()
 
 COMPLETE = {
-    *("rrdb", "srresnet", "msrresnet", "srvgg", "espcn", "disc", "util_shuffle"),
+    *("rrdb", "srresnet", "msrresnet", "srvgg", "espcn", "pan", "a2n", "abpn", "asrresnet", "ppon", "disc"),
+    *("loss", "gan", "lpips", "metric", "imresize", "sched", "features", "util_shuffle"),
     *("patchgan", "pixelgan", "multiscale", "unetdisc", "keys_patchgan", "keys_wbc_discriminator"),
 }
 """Families (sr) and adapter names (i2i) whose cases must all run; add a family when it passes."""

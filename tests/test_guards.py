@@ -91,7 +91,7 @@ def test_keep_last_after_a_resume_from_an_older_state(tmp_path, capsys):
     train(path)
     states = tmp_path / "experiments/t/training_state"
     train(path, f"path.resume_state={states / '2.state'}", "train.iterations=4", "checkpoint.keep=2")
-    assert "4 later states are kept as *.state.left" in capsys.readouterr().out
+    assert "of the branch that is left, 4 states are kept as *.state.left" in capsys.readouterr().out
     assert {p.name for p in states.iterdir()} == {"3.state", "4.state", *(f"{n}.state.left" for n in (3, 4, 5, 6))}
 
 
@@ -124,7 +124,7 @@ def test_another_optimizer_is_refused(tmp_path):
     path = write(tmp_path / "o.yml", native(tmp_path))
     train(path)
     with pytest.raises(CheckpointError, match="expected the state of RMSprop, found that of Adam"):
-        make(path, "path.resume_state=auto", "optim_G.type=rmsprop")
+        make(path, "path.resume_state=auto", "optim_G.type=rmsprop", "train.iterations=7")
 
 
 def test_the_copy_of_the_options_can_be_used(tmp_path):

@@ -21,6 +21,7 @@ PAIRED = {
     "ssim padded": ("ssim", {"padding": True, "shave": 0}),
     "ms-ssim": ("ms-ssim", {}),
     "ms-ssim of traiNNer": ("ms-ssim", {"repeat_last": True}),
+    "ms-ssim of PPON": ("ms-ssim", {"per_channel": True, "shave": 0}),
     "gpl": ("gpl", {}),
     "cpl": ("cpl", {}),
     "cpl of rgb": ("cpl", {"yuv": False, "yuvgrad": False}),

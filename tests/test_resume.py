@@ -126,8 +126,16 @@ def test_other_networks_are_refused_by_name(tmp_path):
 
     path = write(tmp_path / "o.yml", native(tmp_path))
     train(path)
-    with pytest.raises(CheckpointError, match="network_G does not fit"):
-        make(path, "path.resume_state=auto", "network_G.nf=12")
+    with pytest.raises(CheckpointError) as error:
+        make(path, "path.resume_state=auto", "network_G.nf=12", "train.iterations=7")
+    lines = str(error.value).splitlines()
+    assert "network_G does not fit the options of this run" in lines[0]
+    assert "body.0.weight (8, 3, 3, 3) instead of (12, 3, 3, 3), body.0.bias" in lines[0]
+    assert lines[1:] == [
+        "The state was made with other options (then -> now):",
+        "  network_G.nf: 8 -> 12",
+        "Set them as they were then, or remove path.resume_state to start anew.",
+    ]
 
 
 def test_a_second_process_in_the_same_folder_is_refused(tmp_path):
@@ -300,6 +308,24 @@ def test_resumed_weights_are_those_of_the_state(tmp_path):
     """Fault 9.1-6: with a folder as resume_state, the weights were sought under the folder's name."""
     path = write(tmp_path / "o.yml", native(tmp_path))
     whole = train(path)
-    run = make(path, f"path.resume_state={tmp_path / 'experiments/t/training_state'}")
+    run = make(path, f"path.resume_state={tmp_path / 'experiments/t/training_state'}", "train.iterations=7")
     assert equal(whole, weights(run))
     run.close()
+
+
+def test_schedule_free_training_resumes_exactly_and_is_judged_by_its_average(tmp_path):
+    free = {
+        "optim_G": {"type": "schedulefree_adamw", "lr": 5e-3},
+        "validate": {"every": 2, "metrics": [{"type": "psnr"}]},
+    }
+    options = native(tmp_path, **free)
+    options["datasets"]["val"] = {"type": "aligned", "target": options["datasets"]["train"]["target"], "limit": 1}
+    whole = train(write(tmp_path / "o.yml", options))
+    quiet = native(tmp_path, optim_G=free["optim_G"], name="quiet")
+    assert equal(whole, train(write(tmp_path / "q.yml", quiet))), "validation changes nothing"
+    train(write(tmp_path / "h.yml", {**options, "name": "half", "train": {"iterations": 3}}))
+    path = {"root": str(tmp_path), "resume_state": "auto"}
+    assert equal(whole, train(write(tmp_path / "h.yml", {**options, "name": "half", "path": path})))
+    saved, judged = (torch.load(tmp_path / "experiments/t/models" / f"6_{name}.pth") for name in ("G", "sfG"))
+    assert saved.keys() == judged.keys()
+    assert not torch.equal(saved["body.0.weight"], judged["body.0.weight"])

@@ -156,7 +156,7 @@ def test_wrong_scale_is_told(tmp_path, model):
     [
         ({"datasets": {}}, "a test needs at least one dataset"),
         ({"path": {}}, "a test needs path.pretrain_model_G"),
-        ({"train": {"iterations": 3}, "sceduler": 1}, "there is no section 'sceduler'"),
+        ({"sceduler": 1}, "there is no section 'sceduler'"),
         (
             {"datasets": {n: {"type": "single", "name": "same", "input": "LR"} for n in ("a", "b")}},
             "two test sets are called 'same'",
@@ -212,12 +212,13 @@ def test_check_finds_everything_in_under_a_minute_and_leaves_nothing(tmp_path):
     Image.fromarray(np.zeros((20, 20, 3), np.uint8)).save(tmp_path / "HR" / "small.png")
     opts["datasets"]["train"]["input"] = [str(low)]
     done = python("train.py", "-opt", write(tmp_path / "o.yml", opts), "--check")
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == 1, done.stdout + done.stderr
     for expected in (
         "Options: correct.", "photo1.png", "photo2.png", "stray.png", "small.png", "Training step [main]:",
         "Validation: one image of each set.", "written and read back.", "Memory: ",
         "Parameters:      G 2,292, D 78,993",
-        "Iteration: ", "Until the end: ", "Training can start.",
+        "Iteration: ", "Until the end: ",
+        "Training can start, but 2 files cannot be used and would be left out: see above.\n",
     ):  # fmt: skip
         assert expected in done.stdout, (expected, done.stdout)
     assert {p.name for p in tmp_path.iterdir()} == {"HR", "LR", "o.yml"}

@@ -9,6 +9,11 @@ from collections.abc import Sequence
 TOOLS = {
     "train": ("darkroom.cli.train", "train a model as an option file says"),
     "test": ("darkroom.cli.test", "run a model over folders of images"),
+    "convert": ("darkroom.cli.convert", "rewrite a weights file for other programs"),
+    "interpolate": ("darkroom.cli.interpolate", "mix models of one architecture"),
+    "extract": ("darkroom.cli.extract", "take averaged weights out of a state or a file"),
+    "export": ("darkroom.cli.export", "write a model as ONNX"),
+    "srflow": ("darkroom.cli.srflow", "draw, restore and mix images with the latents of an SRFlow model"),
     "options": ("darkroom.cli.options", "write the reference of all options and its JSON schema"),
 }
 
@@ -17,13 +22,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the tool that the first argument names; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if not arguments or arguments[0] in ("-h", "--help"):
-        lines = "\n".join(f"  {name:10} {about}" for name, (_, about) in TOOLS.items())
+        lines = "\n".join(f"  {name:12} {about}" for name, (_, about) in TOOLS.items())
         sys.stdout.write(f"usage: python -m darkroom TOOL [--help | arguments]\n\ntools:\n{lines}\n\n")
         sys.stdout.write("example: python -m darkroom train -opt options/sr/quickstart.yml\n")
         return 0
     name, *rest = arguments
     if name not in TOOLS:
-        sys.stderr.write(f"there is no tool {name!r}; there are: {', '.join(TOOLS)}\n")
+        sys.stderr.write(f"error: there is no tool {name!r}; there are: {', '.join(TOOLS)}\n")
         return 2
     code: int = importlib.import_module(TOOLS[name][0]).main(rest)
     return code

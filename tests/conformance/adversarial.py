@@ -64,9 +64,7 @@ def _players(case: Case) -> dict[str, Any]:
             (found[name],) = torch.autograd.grad(objective, score, retain_graph=True)
     if loss.mode == "hinge":
         if form == "relativistic":
-            raise Absent(
-                "the original fails: its relativistic hinge is constant 0; see the closed form in test_losses_adversarial"
-            )
+            raise Absent("its relativistic hinge is constant 0, a fault; test_losses_adversarial has a closed form")
         found = {name: value for name, value in found.items() if name in ("l_g", "grad_g_fake")}
     return {name: value for name, value in found.items() if name in data["outputs"]}
 

@@ -8,7 +8,7 @@ Against the published code, sizes, classes and scale may be others.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -64,6 +64,9 @@ class SFTNet(Network):
     The maps are probabilities, one channel a class. ``cond_nc`` is the number of channels of the condition, ``cond_nf``
     the width of the network that makes it.
     """
+
+    reads: ClassVar = ("input", "maps")
+    condition: ClassVar = ("SFT_", "CondNet")
 
     def __init__(
         self,

@@ -57,11 +57,7 @@ class SRFlow(PublicNetwork):
     ``decode`` makes others of drawn latents, ``encode`` latents of images, ``nll`` is what training lowers.
 
     Args:
-        in_nc: channels of the images.
-        out_nc: the same.
-        nf: width of the RRDB encoder.
-        nb: blocks of the RRDB encoder.
-        gc: growth channels of the RRDB encoder.
+        in_nc: channels of the images, as out_nc; nf, nb, gc are those of the RRDB encoder.
         scale: 4, 8 or 16.
         K: steps with couplings in each level of the flow.
         L: levels of the flow; each halves the sides.
@@ -236,6 +232,13 @@ class SRFlow(PublicNetwork):
         simple = F.interpolate(low, scale_factor=self.scale, mode="bicubic", align_corners=False).to(image.dtype)
         fine = sound(image)[:, None, None, None]
         return torch.where(fine, image, repeated(simple, len(image))), replaced
+
+    def sample(self, x: Tensor, heat: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """(B, in_nc, H, W) of any size -> (B, out_nc, scale*H, scale*W), and (B,) which were replaced."""
+        height, width = (side * self.scale for side in x.shape[-2:])
+        x = pad_to_multiple(x, self.multiple_of)
+        image, replaced = self.decode_safely(x, self.draw(x, [heat] * len(x), generator))
+        return image[..., :height, :width], replaced
 
     def layouts(self) -> dict[str, Table]:
         """``srflow`` only: the encoder in ESRGAN's ``new`` layout, the flow's layers numbered through."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from ..core.network import Network
 from ..filters.consistency import Kernel, enforce
+from ..filters.resize import resize
 
 
 class OneImage(Network):
@@ -27,6 +29,38 @@ class OneImage(Network):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, scale*H, scale*W)."""
         return self.net.images(x, self.index + 1)[self.index]
+
+
+class Drawn(Network):
+    """An image of temperature ``heat``, of a network that can draw one; the same for the same ``seed``."""
+
+    def __init__(self, network: Network, heat: float, seed: int) -> None:
+        super().__init__()
+        self.net, self.heat, self.seed, self.scale = network, heat, seed, network.scale
+        self.multiple_of = network.multiple_of  # type: ignore[misc]  # as the network's own
+        self.half_precision = network.half_precision  # type: ignore[misc]
+        self.replaced = 0
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, scale*H, scale*W); ``replaced`` counts the images that diverged."""
+        image, replaced = self.net.sample(x, self.heat, torch.Generator().manual_seed(self.seed))
+        self.replaced += int(replaced.sum())
+        return image
+
+
+class WithMaps(Network):
+    """A network that reads maps of what is where, with the network that makes them of the enlarged image."""
+
+    half_precision = False
+
+    def __init__(self, network: Network, segmentation: Network) -> None:
+        super().__init__()
+        self.net, self.segmentation, self.scale = network, segmentation, network.scale
+        self.multiple_of = network.multiple_of  # type: ignore[misc]  # as the network's own
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, scale*H, scale*W)."""
+        return self.net(x, self.segmentation(resize(x, float(self.scale)).clamp(0, 1)))
 
 
 class Consistent(Network):

@@ -21,6 +21,7 @@ from ..core.errors import DataError
 from ..data.survey import Survey, survey
 from ..engine.checkpoint import read_state, restore
 from ..engine.chores import clock
+from ..engine.logs import Log
 from .plan import TrainPlan
 from .training import Run, open_run
 
@@ -28,7 +29,7 @@ from .training import Run, open_run
 def check(plan: TrainPlan, notes: Sequence[str], source: Path) -> int:
     """Look at every image, train one step of every phase, validate one image, save and load; then say what to expect.
 
-    Nothing is left behind. The exit code is 0 if training can start.
+    Nothing is left behind. The exit code is 0 if training can start and nothing would be left out.
 
     Raises:
         DarkroomError: what would have stopped the training.
@@ -39,12 +40,16 @@ def check(plan: TrainPlan, notes: Sequence[str], source: Path) -> int:
         from ..data.photographs import write_sample
 
         write_sample(Path(plan.run.sample_photographs))
+    problems = 0
     for name, planned in {"train": plan.dataset, **{name: p for name, (_, p) in plan.sets.items()}}.items():
-        _look(name, planned.make(), plan.run.scale)
+        found = _look(name, planned.make(), plan.run.scale)
+        problems += len(found.unreadable) + len(found.mismatched)
     with tempfile.TemporaryDirectory(prefix="darkroom-check-") as folder:
         path = dataclasses.replace(plan.path, root=folder, resume_state=None)
         logger = LogOptions(tensorboard=False, files=False, progress=False)
-        run = open_run(dataclasses.replace(plan, path=path, logger=logger), (), source)
+        checkpoint = dataclasses.replace(plan.checkpoint, best=None)
+        tried = dataclasses.replace(plan, path=path, logger=logger, checkpoint=checkpoint)
+        run = open_run(tried, (), source, announce=False)
         try:
             seconds = _train(run)
             validation = _validate(run)
@@ -52,6 +57,10 @@ def check(plan: TrainPlan, notes: Sequence[str], source: Path) -> int:
         finally:
             run.close()
     _summary(plan, run, seconds, validation, size)
+    if problems:
+        _say(f"Training can start, but {problems} files cannot be used and would be left out: see above.")
+        return 1
+    _say("Training can start.")
     return 0
 
 
@@ -100,12 +109,13 @@ def _validate(run: Run) -> float:
     if run.validate is None:
         _say("Validation: no validation set.")
         return 0.0
-    sets, total = run.validate.sets, 0.0
+    sets, total, run.validate.log = run.validate.sets, 0.0, Log()  # what it measures now would alarm
     for (name, images), (_, planned) in zip(sets.items(), run.plan.sets.values(), strict=True):
         run.validate.sets = {name: partial(_first, images)}
         start = time.perf_counter()
         run.validate(run.loop)
         total += (time.perf_counter() - start) * len(planned.make())
+    run.validate.log.close(failed=True)
     _say("Validation: one image of each set.")
     return total
 
@@ -116,6 +126,7 @@ def _first(images: Any) -> Iterator[Any]:
 
 def _save(run: Run) -> float:
     """MiB of a checkpoint, written and read back."""
+    run.saver.say = lambda line: None
     run.saver.save("check", run.loop.step)
     run.saver.close()
     path = run.experiment.folder / "training_state" / "check.state"
@@ -139,7 +150,6 @@ def _summary(plan: TrainPlan, run: Run, seconds: float, validation: float, size:
     _say(f"Iteration:       {seconds:.3f} s on {run.loop.device}, {batch}")
     _say(f"Checkpoints:     {kept} of {size:.1f} MiB on the disk at the end")
     _say(f"Until the end:   {clock(total)} for {iterations:,} iterations, {validations} validations among them")
-    _say("Training can start.")
 
 
 def _memory(device: torch.device) -> str:

@@ -42,10 +42,10 @@ def cross_check(p: Planner, plan: TrainPlan) -> None:
         if augment.factory.one_size and plan.run.scale > 1:
             what = f"{augment.type} needs input and target of one size, so scale: 1; here it is {plan.run.scale}"
             p.error(section.where(), f"{what}. Remove it from the augmentations of batches")
-    _check_phases(p, plan, names)
+    check_phases(p, plan, plan.phases or [Phase()])
     _check_plateaus(p, plan)
     for name in plan.path.pretrain:
-        if name not in plan.networks:
+        if name.partition(".")[0] not in plan.networks:
             where = p.file.section("path").section("pretrain").where(name)
             p.error(where, f"pretrain: there is no network {name!r}, only {', '.join(plan.networks)}")
     measured = [o.name or m.type for o, m in plan.metrics]
@@ -66,10 +66,11 @@ def _check_plateaus(p: Planner, plan: TrainPlan) -> None:
             p.error(schedule.where, f"metric: validation does not measure {watched!r}.{near}")
 
 
-def _check_phases(p: Planner, plan: TrainPlan, names: Sequence[str]) -> None:
-    sections = p.entries("phases") or [p.file]
-    for phase, section in zip(plan.phases or [Phase()], sections, strict=True):
-        where = section.where()
+def check_phases(p: Planner, plan: TrainPlan, phases: Sequence[Phase]) -> None:
+    """Whether the phases, those of the file or those that the model derives, name what there is."""
+    names = [t.name for t in plan.terms]
+    written = [section.where() for section in p.entries("phases")] or [p.file.where("model")] * len(phases)
+    for phase, where in zip(phases, written, strict=True):
         for name in phase.losses or ():
             if name not in names:
                 p.error(where, f"phase {phase.name!r}: there is no loss {name!r}, only {', '.join(names)}")

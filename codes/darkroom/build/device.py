@@ -44,6 +44,13 @@ def choose_device(gpu_ids: Sequence[int] | None, say: Callable[[str], None]) -> 
     return device
 
 
+def describe(device: torch.device) -> str:
+    """The device in words: ``the CPU (2 threads)``, ``cuda:0 (NVIDIA H200)``."""
+    if device.type == "cuda":
+        return f"{device} ({torch.cuda.get_device_name(device)})"
+    return f"the CPU ({torch.get_num_threads()} threads)"
+
+
 def choose_precision(
     amp: str, device: torch.device, say: Callable[[str], None], *, force: bool = False
 ) -> torch.dtype | None:

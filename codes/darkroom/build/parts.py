@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..config.typed import parameters
 from ..core.errors import OptionErrors
 from ..core.model import Model
 from ..core.network import Network
+from ..core.phases import Phase
 from ..core.terms import AdversarialLoss, FoolTerm, ImageTerm, JudgeTerm, Term, View, unchanged
 from ..data.batch_augment import OneOf
 from ..data.stream import to_unit
@@ -25,10 +26,11 @@ from ..engine.player import Clip, Player, Schedule
 from ..filters.differentiable import Augment
 from ..inference.weights import load_weights
 from ..losses.pool import ImagePool
-from ..optim.averages import WeightAverage, equal, exponential
+from ..optim.averages import Average, equal, exponential
 from ..optim.clipping import AutoClip, ClipNorm, ClipValue
+from ..optim.schedule_free import ScheduleFreeWeights, is_schedule_free
 from ..optim.schedules import Constant, Plateau, SWAAnneal, WarmUp
-from .cross_check import player_of
+from .cross_check import check_phases, player_of
 from .plan import PlayerPlan, TermPlan, TrainPlan
 
 
@@ -53,17 +55,14 @@ def make_model(
     """
     torch.manual_seed(plan.run.seed)  # every process makes the same networks
     networks: dict[str, Network] = {field: p.make() for field, p in plan.networks.items()}
-    unknown = [n for n in plan.path.pretrain if n not in networks]
-    if unknown:
-        raise OptionErrors([f"path.pretrain: there is no network {n!r}, only {', '.join(networks)}" for n in unknown])
+    for path, file in plan.path.pretrain.items():
+        if experiment.state is not None:
+            log.say(f"pretrain_model_{path} is not read: the run continues from its state.")
+            continue
+        log.say(f"Loading pretrained weights of {path}: {file}")
+        for note in load_weights(_pretrained(networks, path), Path(file).expanduser(), plan.path.strict):
+            log.warn(note)
     for name, network in networks.items():
-        pretrain = plan.path.pretrain.get(name)
-        if pretrain is not None and experiment.state is None:
-            log.say(f"Loading pretrained weights of {name}: {pretrain}")
-            for note in load_weights(network, Path(pretrain).expanduser(), plan.path.strict):
-                log.warn(note)
-        elif pretrain is not None:
-            log.say(f"pretrain_model_{name} is not read: the run continues from its state.")
         if amp is torch.float16 and not network.half_precision:
             raise OptionErrors([f"train.amp: {plan.networks[name].type} cannot compute in fp16; write bf16 or off"])
         count = sum(p.numel() for p in network.parameters())
@@ -78,11 +77,24 @@ def make_model(
     return model
 
 
-def make_averages(plan: TrainPlan, model: Model) -> dict[str, WeightAverage]:
-    """The averages of the generators' weights that the options ask for: ``ema``, ``swa``."""
+def _pretrained(networks: Mapping[str, Network], path: str) -> Network:
+    """The network, or the network in it, of which ``path.pretrain`` speaks, such as ``G`` or ``G.RRDB``."""
+    name, _, inner = path.partition(".")
+    module = dict(networks[name].named_modules()).get(inner) if name in networks else None
+    if not isinstance(module, Network):
+        raise OptionErrors([f"path.pretrain: there is no network {path!r}, only {', '.join(networks)}"])
+    return module
+
+
+def make_averages(plan: TrainPlan, model: Model, players: Mapping[str, Player]) -> dict[str, Average]:
+    """The averages of the generators' weights that the options ask for: ``ema``, ``swa``, ``sf`` (schedule-free)."""
     critics = {t.options.critic or "D" for t in plan.terms if t.adversarial}
     generators = {n: m for n, m in model.networks.items() if n not in critics}
-    averages = {}
+    averages: dict[str, Average] = {}
+    optimizers = {n: players[p].optimizer for p in players for n in plan.players[p].owned if n in generators}
+    free = {n: o for n, o in optimizers.items() if is_schedule_free(o)}
+    if free:
+        averages["sf"] = ScheduleFreeWeights({n: generators[n] for n in free}, free)
     if plan.ema is not None:
         averages["ema"] = exponential(generators, plan.ema.decay)
     if plan.swa is not None:
@@ -176,6 +188,24 @@ def frozen_layers(plan: TrainPlan, model: Model) -> list[str]:
         frozen += [f"{name}.{path}" for paths in stages[:count] for path in paths]
     p.check()
     return frozen
+
+
+def derive_phases(plan: TrainPlan, model: Model) -> Sequence[Phase]:
+    """The phases of the file, else those that the model derives from its options.
+
+    Raises:
+        OptionErrors: they name what is not there.
+    """
+    if plan.phases:
+        return plan.phases
+    p = Planner(plan.file)
+    try:
+        phases = model.phases(plan.train.iterations, {t.name: t.adversarial for t in plan.terms})
+    except ValueError as error:
+        raise OptionErrors([f"{plan.file.where('model')}: {error}"]) from None
+    check_phases(p, plan, phases)
+    p.check()
+    return phases
 
 
 def check_modules(plan: TrainPlan, model: Model) -> None:

@@ -240,7 +240,10 @@ def _model(p: Planner, notes: list[str]) -> tuple[Plan | None, dict[str, Plan], 
 
 
 def _term(p: Planner, section: Section) -> TermPlan | None:
-    """In ``{type, **options}``, an option named like a parameter of the loss's call says which tensor to pass it."""
+    """In ``{type, **options}``, an option named like a parameter of the loss's call says which tensor to pass it.
+
+    Without one it is the tensor of that name.
+    """
     options, rest = p.split(TermOptions, section)
     kind = rest.get("type")
     factory: Any = LOSSES[kind] if isinstance(kind, str) and kind in LOSSES else None
@@ -257,10 +260,8 @@ def _term(p: Planner, section: Section) -> TermPlan | None:
     except ValueError as error:
         p.error(section.where("augment"), f"augment: {error}")
     images = {"prediction": options.of, "target": options.to, "fake": options.of, "real": options.to}
-    inputs = {t: str(name) for t, name in {**images, **rest.only(call)}.items() if t in call}
-    for tensor in call:
-        if tensor not in inputs:
-            p.error(section.where(), f"loss {kind!r} needs {tensor!r}, the name of a tensor")
+    named = {**images, **rest.only(call)}
+    inputs = {t: str(named.get(t, t)) for t in call}
     return TermPlan(options, loss, inputs, adversarial)
 
 

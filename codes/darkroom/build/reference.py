@@ -10,6 +10,7 @@ from ..config.describe import component_schema, component_text, section_schema, 
 from ..config.dialects import documented_page, documented_schema
 from ..config.options import (
     SECTIONS,
+    AugmentOptions,
     LoaderOptions,
     MetricOptions,
     PlayerOptions,
@@ -22,9 +23,11 @@ from ..core.phases import Phase
 from ..core.registry import Registry
 from ..core.terms import LOSSES
 from ..data import DATASETS
+from ..data.batch_augment import BATCH_AUGMENTS
 from ..metrics import METRICS
 from ..optim.optimizers import OPTIMIZERS
 from ..optim.schedules import SCHEDULES
+from .auto import AUTO
 
 __all__ = ["documented_page", "options_page", "schema_text"]
 
@@ -35,7 +38,8 @@ Written by `python -m darkroom options --schema` from the signatures in the code
 An option file may be written in the documented keys of this family of tools (see the templates under `options/` and
 [the table of documented keys](options-documented.md)) or in the native sections below; `python train.py -opt FILE
 --dry-run` prints any file in its native form with every default. Where a section holds `type`, the other options are
-those of the component that it names.
+those of the component that it names. `network_G: auto` is whatever the weights in `path.pretrain` are: see
+[models.md](models.md).
 """
 
 SHARED_SECTIONS: dict[str, type] = {
@@ -43,19 +47,21 @@ SHARED_SECTIONS: dict[str, type] = {
     "datasets.train: beside the dataset's own": LoaderOptions,
     "losses: beside the loss's own": TermOptions,
     "optim_G, optim_D, ...: beside the optimizer's own": PlayerOptions,
+    "batch_augment: each entry, beside the augmentation's own": AugmentOptions,
     "schedule, schedule_D, ...: beside the schedule's own": ScheduleOptions,
     "validate.metrics: beside the metric's own": MetricOptions,
     "phases: each entry": Phase,
 }
 
 REGISTRIES: dict[str, tuple[Registry[Any], tuple[str, ...]]] = {
-    "Models (`model`)": (MODELS, ("G", "D")),
+    "Models (`model`)": (MODELS, ("G", "D", "Loc")),
     "Networks (`network_G`, `network_D`, ...)": (ARCHS, ()),
     "Losses (`losses`)": (LOSSES, ()),
     "Datasets (`datasets`)": (DATASETS, ()),
     "Metrics (`validate.metrics`)": (METRICS, ()),
     "Optimizers (`optim_G`, `optim_D`, ...)": (OPTIMIZERS, ("params",)),
     "Schedules (`schedule`)": (SCHEDULES, ()),
+    "Augmentations of batches (`batch_augment`)": (BATCH_AUGMENTS, ()),
 }
 
 GLOSSARY = {
@@ -102,6 +108,32 @@ GLOSSARY = {
     "eta_min": "The lowest learning rate.",
     "channels": "3 reads every image as colour, 1 as gray.",
     "limit": "Take so many images only.",
+    "unf": "Channels inside the upsampler.",
+    "dim": "Channels inside: the width of the network.",
+    "self_attention": "Let every place see every other one.",
+    "max_pool": "Pool what the attention sees, for its memory.",
+    "poolsize": "Side of that pooling.",
+    "double_scpa": "A second path in each block.",
+    "ups_inter_mode": "How the upsampler enlarges.",
+    "prob": "How likely it is applied, once it is chosen.",
+    "diff_means": "A file (.npy) of how much a data set's images differ at each frequency; see the class.",
+    "net": "The network that LPIPS looks through.",
+    "linear": "Weigh the network's channels as was learnt from people's judgements.",
+    "max_1d_size": "Side of the maps above which random places are compared, for the memory.",
+    "band_width": "How much closer the nearest must be to count as the same; smaller is stricter.",
+    "directions": "2: right and down; 4: the diagonals as well.",
+    "norm": "1: absolute values, 2: squares.",
+    "legit_range": "Values in between are free.",
+    "shave": "Pixels at each side that do not count.",
+    "window_size": "Side of the Gaussian window, in pixels.",
+    "window_sigma": "Its standard deviation.",
+    "data_range": "Largest minus smallest value of an image.",
+    "consistency": "Make the output consistent with the input: reduced by this kernel it is the input (CEM).",
+    "lowpass": "Filter that makes `output_low` and `target_low`.",
+    "highpass": "Filter whose remainder is `output_high` and `target_high`.",
+    "cap_at_real": "The generator gains nothing from being judged more real than the real image.",
+    "feature_weight": "Weight of the feature maps, beside what else the loss compares.",
+    "warmup_steps": "Iterations over which the learning rate rises, for optimizers without a schedule.",
 }
 """What parameters mean that many constructors have."""
 
@@ -122,6 +154,7 @@ def schema_text() -> str:
         **top,
         **{name: section_schema(cls) for name, cls in SECTIONS.items()},
         "losses": {"type": "array", "items": _with(component_schema(LOSSES), TermOptions)},
+        "batch_augment": {"type": "array", "items": _with(component_schema(BATCH_AUGMENTS), AugmentOptions)},
         "phases": {"type": "array", "items": section_schema(Phase)},
         "schedule": _with(component_schema(SCHEDULES), ScheduleOptions),
     }
@@ -133,10 +166,16 @@ def schema_text() -> str:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Darkroom option file",
         "type": "object",
-        **documented_schema(properties, component_schema(ARCHS), _with(component_schema(DATASETS), LoaderOptions)),
+        **documented_schema(properties, _networks(), _with(component_schema(DATASETS), LoaderOptions)),
         "patternProperties": patterns,
     }
     return json.dumps(schema, indent=1, sort_keys=False) + "\n"
+
+
+def _networks() -> dict[str, Any]:
+    schema = component_schema(ARCHS)
+    names = [AUTO, *schema["properties"]["type"]["enum"]]
+    return {**schema, "properties": {"type": {"enum": names}}}
 
 
 def _with(schema: dict[str, Any], shared: type) -> dict[str, Any]:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from ..archs import ARCHS
-from ..archs.wrappers import Consistent
+from ..archs.wrappers import Consistent, Drawn, OneImage, WithMaps
 from ..config.options import MetricOptions, PathOptions, RunOptions, SetOptions, TestOptions
 from ..config.planner import Plan, Planner
 from ..core.errors import DataError, OptionErrors
@@ -39,6 +39,7 @@ from ..inference.weights import load_any, load_weights
 from ..metrics import Metric, SetMetric
 from .auto import recognisable, resolved
 from .device import choose_device
+from .paths import check_folders
 from .plan import Options, plan_metrics
 from .validation import over
 
@@ -64,6 +65,9 @@ def plan_testing(options: Options) -> TestPlan:
         OptionErrors: all that is wrong, each with its place.
     """
     file, p = options.file, Planner(options.file, options.errors)
+    if "train" in file:
+        text = "this is a training file (it has a section train); for a test copy options/sr/test_sr.yml"
+        raise OptionErrors([f"{file.where('train')}: {text}"])
     top = [f.name for f in dataclasses.fields(RunOptions)]
     known = [*top, "model", "datasets", "network_G", "test", "path"]
     for key in file:
@@ -94,6 +98,7 @@ def plan_testing(options: Options) -> TestPlan:
     assert run is not None
     assert test is not None
     assert path is not None
+    check_folders(p, sets)
     return TestPlan(run, test, path, network, sets, metrics)
 
 
@@ -122,22 +127,63 @@ def run_tests(plan: TestPlan) -> int:
         network = load_network(weights, plan.network, plan.run.scale, plan.path.strict, log.say)
         test = plan.test
         log.say(f"{type(network).__name__} x{network.scale} from {weights}, on {device}")
-        if test.consistency is not None:
-            network = Consistent(network, test.consistency)
+        network = _complete(network, plan.path, log.say)
         settings = UpscaleSettings(
             tile=test.tile, overlap=test.overlap, self_ensemble=test.self_ensemble, suffix=test.suffix
         )
-        upscaler = make_upscaler(network, settings, device, log.say)
+        upscalers = {
+            suffix: make_upscaler(one, settings, device, log.say)
+            for suffix, one in _views(network, test, plan.run.seed).items()
+        }
         failed = 0
         for name, planned in plan.sets.items():
             dataset = planned.make()
             kernel = dataset.kernels[0] if dataset.kernels else "cubic"
             metrics = _metrics(plan)
-            test_set = TestSet(name, pairs_of(dataset), upscaler, plan.run.scale, test.comparison, metrics, kernel)
+            test_set = TestSet(name, pairs_of(dataset), upscalers, plan.run.scale, test.comparison, metrics, kernel)
             failed += len(test_set.run(root / name, settings, log).failed)
     finally:
         log.close()
     return 1 if failed else 0
+
+
+def _complete(network: Network, path: PathOptions, say: Callable[[str], None]) -> Network:
+    """The network with what it needs to run on images alone.
+
+    Raises:
+        OptionErrors: that is not said.
+    """
+    if network.reads == ("input",):
+        return network
+    file = path.pretrain.get("S")
+    if file is None:
+        what = f"{type(network).__name__} reads maps of what is where"
+        raise OptionErrors([f"path: {what}; write pretrain_model_seg, the weights of the network that makes them"])
+    segmentation = ARCHS["outdoor_scene_seg"]()
+    for note in load_weights(segmentation, Path(file).expanduser(), path.strict):
+        say(note)
+    return WithMaps(network, segmentation)
+
+
+def _views(network: Network, test: TestOptions, seed: int) -> dict[str, Network]:
+    """What makes each of the results, by what their files' names end in: the image asked for, and all that there are.
+
+    Raises:
+        OptionErrors: there is no such image.
+    """
+    names = network.image_names
+    try:
+        views: dict[str, Network] = {"": OneImage(network, test.image or names[-1])}
+    except ValueError as error:
+        raise OptionErrors([f"test.image: {error}"]) from None
+    views |= {f"_{name}": OneImage(network, name) for name in names if len(names) > 1}
+    if test.heats and type(network).sample is Network.sample:
+        raise OptionErrors([f"test.heats: {type(network).__name__} makes one image only; remove it"])
+    drawn = {f"_h{heat:g}_{n}": Drawn(network, heat, seed + n) for heat in test.heats for n in range(test.n_sample)}
+    views = {**views, **drawn}
+    if test.consistency is None:
+        return views
+    return {suffix: Consistent(view, test.consistency) for suffix, view in views.items()}
 
 
 def make_upscaler(
@@ -167,8 +213,8 @@ def pairs_of(dataset: ImageDataset) -> list[tuple[Path | None, Path | None]]:
 
 def input_channels(network: Network) -> int:
     """How many channels the first convolution takes, as images have 1 or 3."""
-    first = next(m for m in network.modules() if isinstance(m, torch.nn.Conv2d))
-    return 1 if first.in_channels == 1 or first.in_channels in (4, 16) else 3
+    first = next(w for w in network.parameters() if w.ndim == 4)
+    return 1 if first.shape[1] in (1, 4, 16) else 3
 
 
 @dataclass(eq=False)
@@ -177,7 +223,8 @@ class TestSet:
 
     name: str
     pairs: Sequence[tuple[Path | None, Path | None]]
-    upscaler: Upscaler
+    upscalers: Mapping[str, Upscaler]
+    """By what the names of their results end in; nothing is the result that is measured."""
     scale: int
     comparison: bool
     metrics: Mapping[str, Metric | SetMetric]
@@ -191,7 +238,7 @@ class TestSet:
         self._targets = {i or t: t for t, i in self.pairs}
         self._made = {t for t, i in self.pairs if i is None}
         sources = [i or t for t, i in self.pairs]
-        jobs = plan([s for s in sources if s is not None], output, settings)
+        jobs = plan([s for s in sources if s is not None], output, settings, [*self.upscalers])
         log.say(f"Testing [{self.name}]: {len(jobs)} images into {output}")
         report = work_through(jobs, self._work, on_result=lambda job, _: self._say(job, log), say=log.warn)
         log.say(f"[{self.name}]: {report}")
@@ -201,12 +248,14 @@ class TestSet:
 
     def _work(self, job: Job, picture: Picture) -> Results:
         given = self._shrunk(picture) if job.source in self._made else picture
-        result = self.upscaler(given)
+        results = {suffix: upscaler(given) for suffix, upscaler in self.upscalers.items()}
         target = self._targets.get(job.source)
         if target is not None and self.metrics:
             truth = picture if job.source in self._made else read(target)
-            self.values[job.source] = self._measure(result, truth, target)
-        return {"": beside(given, result, self.upscaler.scale) if self.comparison else result}
+            self.values[job.source] = self._measure(results[""], truth, target)
+        if not self.comparison:
+            return results
+        return {suffix: beside(given, result, self.upscalers[suffix].scale) for suffix, result in results.items()}
 
     def _shrunk(self, picture: Picture) -> Picture:
         height, width = (s // self.scale * self.scale for s in picture.pixels.shape[:2])
@@ -268,7 +317,7 @@ def parse_device(text: str | None) -> tuple[int, ...] | None:
     """``cpu``, ``cuda`` or ``cuda:1`` as ``gpu_ids``.
 
     Raises:
-        OptionErrors: it is none of them.
+        OptionErrors: it is none of them, or there is no such GPU.
     """
     if text is None:
         return None
@@ -277,7 +326,11 @@ def parse_device(text: str | None) -> tuple[int, ...] | None:
     match = re.fullmatch(r"cuda(?::(\d+))?", text)
     if match is None:
         raise OptionErrors([f"--device: expected cpu, cuda or cuda:N, found {text!r}"])
-    return (int(match[1] or 0),)
+    number, count = int(match[1] or 0), torch.cuda.device_count()
+    if number >= count:
+        there = f"this machine has {count}, from 0 on" if count else "PyTorch finds none on this machine; write cpu"
+        raise OptionErrors([f"--device {text}: there is no GPU {number}; {there}"])
+    return (number,)
 
 
 def upscale(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -17,26 +18,28 @@ from torch import Tensor
 
 from ..config.source import changes
 from ..core.collective import processes
-from ..core.errors import DarkroomError, OptionErrors
+from ..core.errors import CheckpointError, DarkroomError, OptionErrors
 from ..core.model import Model
 from ..core.phases import PhaseSchedule
 from ..data.photographs import write_sample
-from ..data.stream import Stream, stream
+from ..data.stream import Stream, prove, stream
+from ..data.survey import refuse_misfits
 from ..engine import distributed
 from ..engine.checkpoint import Stateful, restore
 from ..engine.chores import Progress, Report, clock
-from ..engine.experiment import Experiment, enter, find_state
+from ..engine.experiment import Experiment, NothingToDoError, enter, find_state
 from ..engine.guard import Guard
 from ..engine.logs import Log
 from ..engine.loop import Every, Loop
 from ..engine.saver import Best, Saver
 from ..engine.validate import Observer, Validate
 from ..inference.weights import save_weights
-from ..optim.averages import WeightAverage
+from ..optim.averages import Average
 from ..optim.schedules import Plateau
-from .device import choose_device, choose_precision
+from .device import choose_device, choose_precision, describe
 from .parts import (
     check_modules,
+    derive_phases,
     frozen_layers,
     make_augment,
     make_averages,
@@ -47,6 +50,7 @@ from .parts import (
     prepare,
     public_weights,
 )
+from .paths import check_pretrained
 from .plan import TrainPlan
 from .summary import summarise
 from .validation import make_validate
@@ -99,7 +103,7 @@ class Run:
         broken = {path: reason for found in distributed.gather(self.stream.broken) for path, reason in found.items()}
         if broken and distributed.rank() == 0:
             named = "".join(f"\n  {path}: {reason}" for path, reason in broken.items())
-            self.log.warn(f"{len(broken)} files could not be read and were left out:{named}")
+            self.log.warn(f"{len(broken)} files could not be used and were left out:{named}")
         if self.loop.guard.skipped and distributed.rank() == 0:
             self.log.warn(f"{self.loop.guard.skipped} iterations were left out for non-finite gradients.")
         if self.loop.step >= self.loop.steps:
@@ -132,29 +136,31 @@ def make_run(plan: TrainPlan, experiment: Experiment, log: Log) -> Run:
     amp = choose_precision(plan.train.amp, device, log.say, force=plan.train.amp_force)
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = plan.train.tf32
     torch.backends.cudnn.benchmark = True  # crops have one size
+    log.say(f"Training on {describe(device)}.")
     model = make_model(plan, device, amp, experiment, log)
+    plan = dataclasses.replace(plan, phases=derive_phases(plan, model))
     check_modules(plan, model)
     for network in model.networks.values():
         public_weights(network)  # what cannot be written is told now, not at the first checkpoint
-    averages = make_averages(plan, model)
     dataset = plan.dataset.make()
+    log.say(f"Dataset train: {len(dataset):,} images")
     for note in dataset.notes:
         log.say(note)
+    refuse_misfits("train", dataset.pairs(), plan.run.scale)
+    prove(dataset, plan.run.seed)
     data = stream(
         dataset, plan.loader.batch_size, plan.run.seed, distributed.rank(), processes(),
         workers=plan.loader.workers, prefetch=plan.loader.prefetch, pin_memory=device.type == "cuda", warn=log.warn,
     )  # fmt: skip
-    loop = _make_loop(plan, model, device, amp, data, averages, log)
+    loop = _make_loop(plan, model, device, amp, data, log)
+    averages = make_averages(plan, model, loop.players)
+    loop.averages = tuple(averages.values())
     plateaus = {f"schedule_{n}": s for n, p in loop.players.items() if (s := plateau_of(p.schedule)) is not None}
     best = Best(plan.checkpoint.best, _higher(plan, plan.checkpoint.best)) if plan.checkpoint.best else None
     extra: dict[str, Stateful] = {**averages, **plateaus, **({"best": best} if best else {})}
     saver = _make_saver(plan, experiment, log, model, averages, {**loop.parts(), **extra})
     if experiment.state is not None and experiment.state_file is not None:
-        for note in restore(saver.parts, experiment.state, experiment.state_file):
-            log.say(note)
-        changed = changes(json.loads(experiment.state["options"]), plan.native())
-        for line in (c for c in changed if not c.startswith("path.resume_state:")):  # that it goes on is known
-            log.say(f"Changed since that state was saved: {line}")
+        _restore(plan, saver, experiment.state, experiment.state_file, log)
     epoch = partial(_epoch, plan.loader.batch_size * processes() * plan.train.accumulate, len(dataset))
     observers: list[Observer] = [partial(_observe, schedule) for schedule in plateaus.values()]
     observers += [_keeper(best, saver)] if best else []
@@ -167,20 +173,36 @@ def make_run(plan: TrainPlan, experiment: Experiment, log: Log) -> Run:
     return Run(plan, loop, log, data, saver, report, progress, validate, experiment)
 
 
+def _restore(plan: TrainPlan, saver: Saver, state: Mapping[str, Any], path: Path, log: Log) -> None:
+    changed = changes(json.loads(state["options"]), plan.native())
+    try:
+        notes = restore(saver.parts, state, path)
+    except CheckpointError as error:
+        named = [line for line in changed if line.startswith(("model", "network_", "optim_", "losses"))]
+        differences = "".join(f"\n  {line}" for line in named)
+        raise CheckpointError(
+            f"{error}\nThe state was made with other options (then -> now):{differences}\n"
+            "Set them as they were then, or remove path.resume_state to start anew."
+            if named
+            else str(error)
+        ) from None
+    shown = (c for c in changed if not c.startswith("path.resume_state:"))  # that it goes on is known
+    for line in (*notes, *(f"Changed since that state was saved: {c}" for c in shown)):
+        log.say(line)
+
+
 def _make_loop(
-    plan: TrainPlan, model: Model, device: torch.device, amp: torch.dtype | None, data: Stream,
-    averages: Mapping[str, WeightAverage], log: Log,
-) -> Loop:  # fmt: skip
+    plan: TrainPlan, model: Model, device: torch.device, amp: torch.dtype | None, data: Stream, log: Log
+) -> Loop:
     players = {name: make_player(plan, name, p, model) for name, p in plan.players.items()}
     terms = [term for t in plan.terms for term in make_terms(plan, t, model, device)]
     for term in terms:
         term.loss.to(device)
     return Loop(
-        model, players, terms, PhaseSchedule(plan.phases or model.phases(plan.train.iterations)), data.batches,
+        model, players, terms, PhaseSchedule(plan.phases), data.batches,
         plan.train.iterations, prepare=partial(prepare, channels_last=plan.train.channels_last), device=device,
         augment=make_augment(plan), frozen=frozen_layers(plan, model), accumulate=plan.train.accumulate,
-        seed=plan.run.seed, amp=amp, averages=tuple(averages.values()),
-        guard=Guard(plan.train.nonfinite_limit, log.warn),
+        seed=plan.run.seed, amp=amp, guard=Guard(plan.train.nonfinite_limit, log.warn),
     )  # fmt: skip
 
 
@@ -212,7 +234,7 @@ def _higher(plan: TrainPlan, name: str) -> bool:
 
 def _make_saver(
     plan: TrainPlan, experiment: Experiment, log: Log, model: Model,
-    averages: Mapping[str, WeightAverage], parts: Mapping[str, Stateful],
+    averages: Mapping[str, Average], parts: Mapping[str, Stateful],
 ) -> Saver:  # fmt: skip
     def weights() -> dict[str, dict[str, Tensor]]:
         raw = {n: public_weights(m) for n, m in model.networks.items()}
@@ -232,40 +254,51 @@ def dump(options: Mapping[str, Any]) -> str:
     return yaml.safe_dump(json.loads(json.dumps(options)), sort_keys=False, allow_unicode=True, width=120)
 
 
-def open_run(plan: TrainPlan, notes: Sequence[str], source: Path) -> Run:
+def _refuse_finished(plan: TrainPlan, experiment: Experiment) -> None:
+    if experiment.state is not None and experiment.step >= plan.train.iterations:
+        raise NothingToDoError(
+            f"{experiment.state_file}: already at iteration {experiment.step:,} of {plan.train.iterations:,}: nothing "
+            "to do. To train further, raise train.niter (natively train.iterations)."
+        )
+
+
+def open_run(plan: TrainPlan, notes: Sequence[str], source: Path, *, announce: bool = True) -> Run:
     """Join the other processes, build the run, and only then make the experiment's folder ready for it.
 
-    The first line says whether an earlier run goes on or was archived. The options go into the folder as they were
-    written, and in their native form with every default.
+    The first line, if ``announce``, says whether an earlier run goes on or was archived. The options go into the folder
+    as they were written, and in their native form with every default.
 
     Raises:
-        DarkroomError: the run cannot be built; then an earlier one is as it was.
+        DarkroomError: the run cannot be built, or has ended already; then an earlier one is as it was.
     """
     distributed.setup(choose_device(plan.run.gpu_ids, lambda message: None))
     first = distributed.rank() == 0
-    if first and plan.run.sample_photographs:
-        write_sample(Path(plan.run.sample_photographs))
     log, root, written = Log(), Path(plan.path.root).expanduser(), source.read_text(encoding="utf-8-sig")
     folder = root / "experiments" / plan.run.name
     experiment = None
     try:
+        if first and plan.run.sample_photographs and (count := write_sample(Path(plan.run.sample_photographs))):
+            log.say(f"{count} sample photographs are written to {plan.run.sample_photographs}")
         if first:
             experiment = enter(root, plan.run.name, plan.path.resume_state, log.warn)
         distributed.barrier()
         if experiment is None:
             experiment = Experiment(folder, *find_state(folder, plan.path.resume_state, log.warn))
+        _refuse_finished(plan, experiment)
+        if experiment.state is None:
+            check_pretrained(plan)
         run = make_run(plan, experiment, log)
         distributed.barrier()  # nobody reads in the folder any more
         board = Path(plan.logger.tensorboard_dir) if plan.logger.tensorboard_dir else None
         message = experiment.begin(board) if first else ""
     except BaseException:
-        log.close()
+        log.close(failed=True)
         if experiment is not None and experiment.lock is not None:
             experiment.lock.release()
         raise
     distributed.barrier()
     tensorboard = (board or folder / "tb") if plan.logger.tensorboard else None
-    log.open(folder if plan.logger.files else None, tensorboard, first=(message, *notes))
+    log.open(folder if plan.logger.files else None, tensorboard, first=(message, *notes) if announce else ())
     if first:
         (folder / f"options{source.suffix}").write_text(written, encoding="utf-8")
         (folder / "native.yml").write_text(dump(plan.native()), encoding="utf-8")

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from ..config.options import MetricOptions
@@ -94,10 +95,16 @@ def _infer(tiler: Tiler, model: Model, batch: Mapping[str, Any], bind: Mapping[s
     if model.tiles is None:
         return model.infer(model.sample(batch, bind))
 
-    def run(image: Tensor) -> Tensor:
-        return model.infer(model.sample({**batch, str(model.tiles): image}, bind))["output"]
+    names: list[str] = []
 
-    return {"output": tiler(run, batch[model.tiles])}
+    def run(image: Tensor) -> Tensor:
+        """All images of a tile, one behind the other."""
+        found = model.infer(model.sample({**batch, str(model.tiles): image}, bind))
+        names[:] = found
+        return torch.cat([*found.values()], dim=1)
+
+    images = tiler(run, batch[model.tiles])
+    return dict(zip(names, images.chunk(len(names), dim=1), strict=True))
 
 
 def _write_image(path: Path, image: Tensor) -> None:

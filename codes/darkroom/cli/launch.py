@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -17,20 +19,75 @@ ROOT = Path(__file__).resolve().parents[3]
 """The repository, where the shipped option files are."""
 
 
+def program(tool: str) -> str:
+    """How the tool was called, for its help: ``train.py`` or ``python -m darkroom train``."""
+    return f"{tool}.py" if Path(sys.argv[0]).name == f"{tool}.py" else f"python -m darkroom {tool}"
+
+
+def expect_flag(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> None:
+    """End with a hint if an option file stands where a flag belongs before it."""
+    first = arguments[0] if arguments else ""
+    if Path(first).suffix.lower() in (".yml", ".yaml", ".json"):
+        parser.error(f"did you mean -opt {first}?")
+
+
 def option_file(path: Path) -> Path:
     """``path`` from where the user stands, else from the repository."""
     return path if path.exists() or not (ROOT / path).exists() else ROOT / path
 
 
+INTERRUPTED = threading.Event()
+"""Ctrl-C has come in ``tidily``. A callback or a destructor may have swallowed it."""
+
+
 def guarded(work: Callable[[], int]) -> int:
-    """Run the command; errors that are the user's to mend are printed without a traceback."""
-    from ..core.errors import DarkroomError
+    """Run the command; Ctrl-C and errors that are the user's to mend are one message without a traceback.
+
+    Until the work says otherwise (``tidily``, ``on_signals``), Ctrl-C ends the process on the spot: there is nothing to
+    put in order yet, and an exception in the middle of importing torch aborts the interpreter.
+    """
+    INTERRUPTED.clear()
+    before = signal.signal(signal.SIGINT, _leave)
+    try:
+        return _told(work)
+    except KeyboardInterrupt as stop:
+        print(f"Stopped: {stop}." if str(stop) else "Stopped.", file=sys.stderr)
+        return 128 + signal.SIGINT
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def tidily() -> None:
+    """From here on, Ctrl-C lets the work remove what it leaves behind; a second one does not wait for that."""
+    signal.signal(signal.SIGINT, _interrupt)
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    del number, frame
+    if os.environ.get("RANK", "0") == "0":
+        os.write(2, b"Stopped.\n")
+    os._exit(128 + signal.SIGINT)
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    if INTERRUPTED.is_set():
+        _leave(number, frame)
+    INTERRUPTED.set()
+    raise KeyboardInterrupt
+
+
+def _told(work: Callable[[], int]) -> int:
+    from ..core.errors import DarkroomError, OptionErrors
 
     try:
-        return work()
+        code = work()
     except DarkroomError as error:
-        print(f"\n{error}", file=sys.stderr)
-        return error.exit_code
+        if not error.exit_code:
+            print(error)
+        elif not isinstance(error, OptionErrors) or os.environ.get("RANK", "0") == "0":  # which all processes find
+            print(f"error: {error}", file=sys.stderr)
+        code = error.exit_code
+    return 128 + signal.SIGINT if INTERRUPTED.is_set() and not code else code
 
 
 def on_signals(stop: Callable[[], None]) -> dict[str, int]:

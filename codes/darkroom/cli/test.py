@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from .launch import guarded, option_file
+from .launch import expect_flag, guarded, option_file, program, tidily
 
 EPILOG = """examples:
   python test.py -opt options/sr/test_sr.yml
   python test.py -i photos/ -m experiments/x4/models/best_G.pth -o out/
   python test.py -i photo.jpg -m model.safetensors -o out/ --tile 256 --self-ensemble
 
-exit codes: 0 all done; 1 an error, or a file that failed (the others are done); 2 wrong options."""
+exit codes: 0 all done; 1 an error, or a file that failed (the others are done); 2 wrong options;
+130 stopped by Ctrl-C: what is done is whole."""
 
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
     p = argparse.ArgumentParser(
-        "test.py", description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
+        program("test"), description=__doc__, epilog=EPILOG, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     p.add_argument("-opt", "--opt", type=Path, metavar="FILE", help="YAML or JSON option file")
     p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change an option of the file")
@@ -43,7 +44,9 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     p = parser()
-    args = p.parse_args(sys.argv[1:] if argv is None else argv)
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    expect_flag(p, arguments)
+    args = p.parse_args(arguments)
     plain = (args.input, args.model, args.output)
     if args.opt is None and not all(plain):
         p.error("expected -opt FILE, or -i, -m and -o together")
@@ -66,12 +69,21 @@ def _test_sets(args: argparse.Namespace) -> int:
     plan = plan_testing(options)
     for note in options.notes:
         print(note)
+    tidily()
     return run_tests(plan)
 
 
 def _folders(args: argparse.Namespace) -> int:
     from ..build.testing import upscale
 
+    tidily()
+    try:
+        return _upscaled(upscale, args)
+    except KeyboardInterrupt as stop:
+        raise KeyboardInterrupt(f"{stop}; --skip-existing goes on from there" if str(stop) else "") from None
+
+
+def _upscaled(upscale: Callable[..., int], args: argparse.Namespace) -> int:
     return upscale(
         args.input, args.model, args.output, scale=args.scale, device=args.device, tile=args.tile, overlap=args.overlap,
         self_ensemble=args.self_ensemble, half=args.half, suffix=args.suffix, extension=args.extension,

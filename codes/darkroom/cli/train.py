@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .launch import guarded, in_processes, on_signals, option_file
+from .launch import expect_flag, guarded, in_processes, on_signals, option_file, program, tidily
 
 if TYPE_CHECKING:
     from ..build.plan import TrainPlan
@@ -21,14 +21,15 @@ EPILOG = """examples:
   python train.py -opt options/sr/train_sr.yml --set path.resume_state=auto        continue, or start if new
   torchrun --nproc_per_node 2 train.py -opt options/sr/train_sr.yml                two processes
 
-exit codes: 0 trained to the end; 1 an error; 2 wrong options; 130 or 143 stopped by SIGINT (Ctrl-C) or SIGTERM: the
-iteration was finished and saved as latest.state, from which resume_state: auto goes on."""
+exit codes: 0 trained to the end, or there already; 1 an error, or with --check unusable files; 2 wrong options; 130 or
+143 stopped by SIGINT (Ctrl-C) or SIGTERM: the iteration was finished and saved as latest.state, from which
+resume_state: auto goes on."""
 
 
 def parser() -> argparse.ArgumentParser:
     """The arguments of the command."""
     p = argparse.ArgumentParser(
-        "train.py", description="Train a model as an option file says.", epilog=EPILOG,
+        program("train"), description="Train a model as an option file says.", epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     p.add_argument("-opt", "--opt", type=Path, required=True, metavar="FILE", help="YAML or JSON option file")
@@ -43,10 +44,12 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    expect_flag(parser(), arguments)
     return guarded(lambda: _main(parser().parse_args(arguments), arguments))
 
 
 def _main(args: argparse.Namespace, arguments: Sequence[str]) -> int:
+    from ..build.paths import check_training_folders
     from ..build.plan import plan_training, read_options
 
     options = read_options(option_file(args.opt), args.set)
@@ -56,12 +59,14 @@ def _main(args: argparse.Namespace, arguments: Sequence[str]) -> int:
 
         print("".join(f"# {note}\n" for note in notes) + dump(plan.native()), end="")
         return 0
+    check_training_folders(plan)
     gpus = plan.run.gpu_ids or ()
     if len(gpus) > 1 and "WORLD_SIZE" not in os.environ and not args.check:
         return in_processes(len(gpus), "darkroom.cli.train", arguments)
     if args.check:
         from ..build.check import check
 
+        tidily()
         return check(plan, notes, option_file(args.opt))
     return _train(plan, args.opt, notes)
 

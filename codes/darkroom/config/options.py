@@ -326,6 +326,10 @@ class TestOptions:
     image: str | None = None
     """Which image is the result, of a network that makes several (PPON: content, structure, perceptual); the others
     are written beside it. Default: the last one."""
+    heats: tuple[float, ...] = ()
+    """Temperatures of further images, of a network that can draw them (SRFlow); the result itself has temperature 0."""
+    n_sample: int = 1
+    """How many images are drawn at each temperature; ``seed`` at the top of the file says which."""
     consistency: Literal["cubic", "linear"] | None = None
     """Make every result consistent: reduced by this kernel it gives the input (CEM)."""
     metrics: tuple[Mapping[str, object], ...] = field(default_factory=tuple)
@@ -333,8 +337,8 @@ class TestOptions:
 
     def __post_init__(self) -> None:
         """Check what a single value cannot say."""
-        _at_least(1, tile=self.tile)
-        _at_least(0, overlap=self.overlap)
+        _at_least(1, tile=self.tile, n_sample=self.n_sample)
+        _at_least(0, overlap=self.overlap, heats=min(self.heats, default=0))
 
 
 SECTIONS: Mapping[str, type] = {

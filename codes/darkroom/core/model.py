@@ -76,6 +76,15 @@ class Model:
         """Images to show and to measure at validation and test, each (B, C, H, W) in [0, 1] before clipping."""
         return {"output": sample["output"]}
 
+    def figures(self, sample: Sample) -> dict[str, Tensor]:
+        """What to measure at validation besides metrics of images, each a scalar; only where there is a target."""
+        del sample
+        return {}
+
+    def remarks(self) -> list[str]:
+        """What to tell the user of the images since the last time."""
+        return []
+
     def module(self, path: str) -> nn.Module:
         """``"G"`` or ``"G.trunk.3"``.
 

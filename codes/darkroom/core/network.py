@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, nn
 
 State = Mapping[str, Tensor]
@@ -23,15 +24,28 @@ class Network(nn.Module):
     """Whether it may run in fp16."""
     image_names: ClassVar[tuple[str, ...]] = ("output",)
     """What the images are that it makes; ``forward`` gives the last one."""
+    reads: ClassVar[tuple[str, ...]] = ("input",)
+    """What ``forward`` takes, by the names of a model's tensors."""
+    condition: ClassVar[tuple[str, ...]] = ()
+    """How the names of the modules begin that bring in what it reads besides the image."""
     scale: int = 1
     """Side of the output over side of the input."""
     get_feats: bool = False
     """Whether it returns its feature maps with its scores, as ``[[map, ..., scores], ...]``, one entry per scale."""
 
     def images(self, x: Tensor, count: int | None = None) -> tuple[Tensor, ...]:
-        """The first ``count`` of the images that it makes, by ``image_names``; what only later ones need is left out."""
+        """The first ``count`` of the images that it makes, see ``image_names``; those after them are not computed."""
         del count
         return (self(x),)
+
+    def sample(self, x: Tensor, heat: float, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """An image drawn at a temperature, and (B,) which were replaced because they were none.
+
+        Raises:
+            ValueError: this network makes one image only.
+        """
+        del x, heat, generator
+        raise ValueError(f"{type(self).__name__} makes one image only, so there is nothing to draw: remove heats")
 
     def stages(self) -> Sequence[Sequence[str]]:
         """Its layers from the input on, as paths of modules, several where they are side by side.

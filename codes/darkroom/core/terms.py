@@ -21,7 +21,7 @@ colour."""
 class Loss(nn.Module):
     """A function of tensors. Its ``forward`` takes them by the names that the option file uses and returns a scalar.
 
-    Its weight is not its business.
+    It may return a ``Verdict`` instead, for more figures in the log. Its weight is not its business.
     """
 
     full_precision: ClassVar[bool] = False
@@ -99,8 +99,9 @@ class ImageTerm:
     def __call__(self, s: Sample) -> Share:
         """The weighted loss of the sample."""
         tensors = {p: s[key] for p, key in self.inputs.items()}
-        value = self.weight * _evaluate(self.loss, self.loss, **tensors)
-        return Share(value, {self.name: value.detach()})
+        found = _evaluate(self.loss, self.loss, **tensors)
+        value, figures = found if isinstance(found, Verdict) else (found, {})
+        return Share(self.weight * value, {self.name: (self.weight * value).detach(), **figures})
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,7 @@ class Aligned:
             raise UnreadableImage(
                 path,
                 f"it is {_size(picture.size)}, but at scale {self.scale} its target {target_path} of {_size(size)} "
-                f"needs an input of {width}x{height}",
+                f"needs an input of {width}x{height}; is the scale right, and the folder?",
             )
         return picture.as_channels(self.channels)[:height, :width]
 

@@ -49,7 +49,7 @@ def list_by_root(roots: Sequence[Path | str]) -> list[list[Path]]:
 
 def _list_root(root: Path, seen: set[str]) -> list[Path]:
     if not root.exists():
-        raise DataError(f"there is no {root}.{_nearby(root)}")
+        raise DataError(f"there is no {root}.{nearby(root)}")
     if root.is_file():
         found = [(root, os.path.realpath(root))]
     else:
@@ -88,19 +88,24 @@ def _walk(root: Path) -> Iterator[tuple[Path, str]]:
                 yield Path(entry.path), real
 
 
-def _nearby(path: Path) -> str:
-    """What there is instead of ``path``: the deepest folder above it that exists, and its nearest names."""
-    missing = path
-    while not missing.parent.exists() and missing.parent != missing:
-        missing = missing.parent
-    if not missing.parent.is_dir():
-        return ""
-    there = sorted(p.name for p in missing.parent.iterdir() if not p.name.startswith("."))
-    near = difflib.get_close_matches(missing.name, there, n=3, cutoff=0.5)
-    if near:
-        return f" Did you mean {some(repr(str(missing.parent / n)) for n in near)}?"
-    where = missing.parent.resolve()
-    return f" In {where} there is {'no ' + missing.name + ', only ' if there else 'nothing'}{some(there)}"
+def nearby(path: Path) -> str:
+    """``" Did you mean 'data/train/HR'?"`` instead of ``data/trian/HR``; nothing if there is nothing like it."""
+    found = _nearest(path)
+    return "" if found is None else f" Did you mean {str(found)!r}?"
+
+
+def _nearest(path: Path) -> Path | None:
+    """What there is by nearly that path, each of its parts with a typo at most."""
+    if path.exists():
+        return path
+    parent = _nearest(path.parent) if path.parent != path else None
+    if parent is None or not parent.is_dir():
+        return None
+    if (parent / path.name).exists():
+        return parent / path.name
+    there = {p.name.lower(): p.name for p in parent.iterdir() if not p.name.startswith(".")}
+    near = difflib.get_close_matches(path.name.lower(), there, n=1)
+    return parent / there[near[0]] if near else None
 
 
 @dataclass(frozen=True)

@@ -39,21 +39,23 @@ VAL = (
 """In colour, never trained on; the sides are multiples of 12, hence of the scales 2, 3 and 4."""
 
 
-def write_sample(folder: Path | str) -> None:
-    """Write the photographs to ``folder``/train/HR and ``folder``/val/HR as PNG files, unless they are there.
+def write_sample(folder: Path | str) -> int:
+    """Write the photographs to ``folder``/train/HR and ``folder``/val/HR as PNG files, unless they are there; how many.
 
     Raises:
         OSError: the folder cannot be written.
         UnreadableImage: this scikit-image came without one of its pictures.
     """
+    count = 0
     for part, photographs in (("train", TRAIN), ("val", VAL)):
         target = Path(folder) / part / "HR"
         target.mkdir(parents=True, exist_ok=True)
         for photograph in photographs:
-            _write_tiles(photograph, target)
+            count += _write_tiles(photograph, target)
+    return count
 
 
-def _write_tiles(photograph: Photograph, folder: Path) -> None:
+def _write_tiles(photograph: Photograph, folder: Path) -> int:
     stem = Path(photograph.file).stem
     tile = photograph.tile
     if tile is None:
@@ -67,6 +69,7 @@ def _write_tiles(photograph: Photograph, folder: Path) -> None:
         pixels = read(_source(photograph.file)).pixels
         for path, (top, left, height, width) in missing.items():
             write(path, pixels[top : top + height, left : left + width])
+    return len(missing)
 
 
 def _starts(side: int, tile: int) -> list[int]:

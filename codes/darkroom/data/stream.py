@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import signal
+import warnings
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -91,7 +92,7 @@ class _Items(Dataset[dict[str, Any]]):
             else:
                 return {**item, UNREADABLE: broken}
         names = some((f"{path}: {reason}" for path, reason in broken), 3)
-        return {"error": DataError(f"none of the {length} items of the dataset can be read: {names}")}
+        return {"error": DataError(f"none of the {length} items of the dataset can be used: {names}")}
 
 
 class _Whole(_Items):
@@ -209,7 +210,7 @@ class Stream:
         for path, reason in broken:
             if path not in self.broken:
                 self.broken[path] = reason
-                self._warn(f"{path} cannot be read and is replaced by another: {reason}")
+                self._warn(f"left out: {path}: {reason}")
 
     def close(self) -> None:
         """Stop the worker processes; iterators end."""
@@ -272,6 +273,16 @@ def stream(
     return Stream(loader, sampler, warn)
 
 
+def prove(dataset: ImageDataset, seed: int) -> None:
+    """Make the first item that can be made, in the order of the run, so that what stops all of them is known now.
+
+    Raises:
+        DataError: nothing can be read, or an item cannot be made.
+    """
+    (first,) = draws(seed, len(dataset), 0, 1)
+    _checked(_Items(dataset, seed)[first])
+
+
 def whole(
     dataset: ImageDataset,
     rank: int = 0,
@@ -311,6 +322,7 @@ def _loader(
     pin_memory: bool = False,
     context: str | None = None,
 ) -> DataLoader[Any]:
+    warnings.filterwarnings("once", "This DataLoader will create")  # not for every set again
     several: dict[str, Any] = {
         "persistent_workers": True,
         "prefetch_factor": prefetch,

@@ -8,6 +8,8 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..core.errors import DataError
+from .folders import some
 from .images import Header, UnreadableImage, header
 
 
@@ -85,10 +87,13 @@ def survey(
     of pairs that are done and the number of all. No pixel is decoded, so damage inside of a file is not found.
     """
     heads = []
-    with ThreadPoolExecutor(threads or min(16, 4 * (os.cpu_count() or 1))) as pool:
+    pool = ThreadPoolExecutor(threads or min(16, 4 * (os.cpu_count() or 1)))
+    try:
         for both in pool.map(_heads, pairs):
             heads.append(both)
             progress(len(heads), len(pairs))
+    finally:
+        pool.shutdown(cancel_futures=True)  # after Ctrl-C
     has_inputs = any(partner is not None for _, partner in pairs)
     found = [(t, h, p, q) for (t, p), (h, q) in zip(pairs, heads, strict=True)]
     targets = [h for _, h, _, _ in found if isinstance(h, Header)]
@@ -116,6 +121,23 @@ def survey(
         transparent=sum(h.alpha for h in targets),
         deep=sum(h.bits == 16 for h in targets),
     )
+
+
+def refuse_misfits(name: str, pairs: Sequence[tuple[Path, Path | None]], scale: int, count: int = 100) -> None:
+    """Look at the heads of ``count`` pairs, spread over the dataset ``name``: a few may be wrong, many may not.
+
+    Raises:
+        DataError: more than one input, and more than a tenth, have a size that does not fit their targets; or all.
+    """
+    both = [pair for pair in pairs if pair[1] is not None]
+    found = survey(both[:: -(-len(both) // count)] if both else [], scale)
+    wrong = len(found.mismatched)
+    if wrong > max(1, found.targets / 10) or wrong == found.targets > 0:
+        raise DataError(
+            f"dataset {name!r}: {wrong} of {found.targets} pairs that were looked at do not fit together at scale "
+            f"{scale}: {some(found.mismatched, 2)}. Either scale is wrong, or the folder of the inputs is not that of "
+            "these targets"
+        )
 
 
 def _heads(paths: tuple[Path, Path | None]) -> tuple[Head, Head | None]:

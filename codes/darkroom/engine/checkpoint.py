@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..core.errors import CheckpointError
 
 FORMAT = 1
 PARTIAL = ".partial"
+LEFT = ".left"
+"""Ending of what belongs to a branch that the run has left; a second one is ``.left2``."""
 
 
 class Stateful(Protocol):
@@ -70,15 +72,34 @@ def restore(parts: Mapping[str, Stateful], state: Mapping[str, Any], path: Path)
             "Resume with the options it was saved with, or start anew from its weights with pretrain_model_G."
         )
     for name in (n for n in parts if n in saved):
+        part = parts[name]
         try:
-            parts[name].load_state_dict(saved[name])
+            part.load_state_dict(saved[name])
         except (RuntimeError, ValueError, KeyError) as error:
-            raise CheckpointError(f"{path}: {name} does not fit the options of this run: {error}") from None
+            why = (_misfit(part, saved[name]) if isinstance(part, nn.Module) else "") or str(error)
+            raise CheckpointError(f"{path}: {name} does not fit the options of this run: {why}") from None
     for part in (parts[n] for n in missing):
         if isinstance(part, Restartable):
             part.restart()
     told = [n for n in missing if n in parts and state["parts"].get(n) is None]
     return [*(f"{n} begins now: the state has none." for n in told), *(f"{n} is no longer used." for n in surplus)]
+
+
+def _misfit(module: nn.Module, saved: Mapping[str, Tensor], shown: int = 2) -> str:
+    """How the tensors of a module and its state differ, with the first of each kind; nothing if they do not."""
+    own = module.state_dict()
+    shapes = [
+        f"{n} {tuple(saved[n].shape)} instead of {tuple(own[n].shape)}"
+        for n in own
+        if n in saved and saved[n].shape != own[n].shape
+    ]
+    missing, surplus = [n for n in own if n not in saved], [n for n in saved if n not in own]
+    kinds = (("are missing there", missing), ("are not in the network", surplus), ("have another shape there", shapes))
+    return "; ".join(
+        f"{len(names)} tensors {kind}, {', '.join(names[:shown])}{' ...' * (len(names) > shown)}"
+        for kind, names in kinds
+        if names
+    )
 
 
 def read_state(path: Path) -> dict[str, Any]:
@@ -109,8 +130,8 @@ def newest(folder: Path, say: Callable[[str], None]) -> tuple[Path, dict[str, An
     found: list[tuple[int, Path, dict[str, Any]]] = []
     files = (inner if inner.is_dir() else folder).glob("*.state")
     # Highest number first: usually the first one that is read is the answer. Unnumbered ones have to be looked into.
-    for path in sorted(files, key=lambda p: (_number(p) is None, _number(p) or 0), reverse=True):
-        if found and (number := _number(path)) is not None and number <= max(f[0] for f in found):
+    for path in sorted(files, key=preference):
+        if found and (own := number(path)) is not None and own <= max(f[0] for f in found):
             continue
         try:
             state = read_state(path)
@@ -124,8 +145,32 @@ def newest(folder: Path, say: Callable[[str], None]) -> tuple[Path, dict[str, An
     return path, state
 
 
-def _number(path: Path) -> int | None:
+def weights_of(folder: Path, name: str) -> list[Path]:
+    """The weights files ``<name>_<network>.<format>`` in the folder ``models`` of an experiment."""
+    found = (folder / "models").glob(f"{name}_*")
+    return [p for p in found if p.suffix != PARTIAL and not p.suffix.startswith(LEFT)]
+
+
+def preference(path: Path) -> tuple[bool, int, str]:
+    """Sort key of states: of two of one iteration, the first is the newest."""
+    own = number(path)
+    return own is not None, -(own or 0), path.name
+
+
+def number(path: Path) -> int | None:
+    """The iteration in the name of a state; None if it is called otherwise, such as ``latest``."""
     return int(path.stem) if re.fullmatch(r"\d+", path.stem) else None
+
+
+def iteration(path: Path) -> int | None:
+    """The iteration of a state by its name, or by what is in it; None if it cannot be read."""
+    named = number(path)
+    if named is not None:
+        return named
+    try:
+        return int(read_state(path)["parts"]["loop"]["step"])
+    except CheckpointError:
+        return None
 
 
 def write_whole(path: Path, write: Callable[[BinaryIO], None]) -> None:

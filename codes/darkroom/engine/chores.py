@@ -13,8 +13,11 @@ from .loop import Loop
 
 
 def clock(seconds: float) -> str:
-    """``1:02:03`` or ``02:03``."""
-    hours, rest = divmod(round(max(seconds, 0)), 3600)
+    """``02:03``, ``1:02:03`` or ``3 days 1:02:03``."""
+    days, rest = divmod(round(max(seconds, 0)), 86400)
+    if days:
+        return f"{days} day{'s' * (days > 1)} {rest // 3600}:{rest // 60 % 60:02}:{rest % 60:02}"
+    hours, rest = divmod(rest, 3600)
     return f"{hours}:{rest // 60:02}:{rest % 60:02}" if hours else f"{rest // 60:02}:{rest % 60:02}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,8 +11,14 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from ..core.errors import CheckpointError
-from .checkpoint import PARTIAL, newest, read_state
+from ..core.errors import CheckpointError, DarkroomError
+from .checkpoint import LEFT, PARTIAL, iteration, newest, number, preference, read_state, weights_of
+
+
+class NothingToDoError(DarkroomError):
+    """The run that is to go on has ended already. Not a failure."""
+
+    exit_code = 0
 
 
 @dataclass(frozen=True)
@@ -26,31 +33,58 @@ class Experiment:
     def begin(self, beside: Path | None = None) -> str:
         """Make the folder ready once the run is known to be buildable; the first line to say about it.
 
-        A run that starts anew moves an earlier one aside, and ``beside``, which belongs to it; a crash's halves of
-        files are swept.
+        A run that starts anew moves an earlier one aside, and ``beside``, which belongs to it; what one left that
+        saved nothing is used again. A crash's halves of files are swept.
 
         Raises:
             CheckpointError: the earlier run cannot be moved.
         """
         if self.state is not None:
-            steps = self.state["parts"]["loop"]["step"]
-            message = f"Continuing {self.folder} after iteration {steps:,}, from {self.state_file}"
-            later = [p for p in self.folder.glob("training_state/*.state") if p.stem.isdigit() and int(p.stem) > steps]
-            for path in later:  # of a branch that is left now: 'auto' must not return to it
-                path.replace(path.with_name(f"{path.name}.left"))
-            message += f"; {len(later)} later states are kept as *.state.left" if later else ""
-        elif _anything_in(self.folder):
+            message = f"Continuing {self.folder} after iteration {self.step:,}, from {self.state_file}"
+            left = self._leave_branch()
+            message += f"; of the branch that is left, {left} states are kept as *.state.left" if left else ""
+        elif _worth_keeping(self.folder):
             kept = archive(self.folder)
             if beside is not None and beside.is_dir():
                 beside.rename(beside.with_name(kept.name))
             message = f"Starting anew in {self.folder}; the earlier run is kept as {kept}"
         else:
             message = f"Starting anew in {self.folder}"
+            _aside(self.folder / "metrics.jsonl")
         for part in ("models", "training_state", "val_images"):
             (self.folder / part).mkdir(parents=True, exist_ok=True)
         for leftover in self.folder.glob(f"*/*{PARTIAL}"):
             leftover.unlink(missing_ok=True)
         return message
+
+    @property
+    def step(self) -> int:
+        """Iterations done in the state that the run goes on from; 0 without one."""
+        return 0 if self.state is None else int(self.state["parts"]["loop"]["step"])
+
+    def _leave_branch(self) -> int:
+        """Set the states aside to which ``auto`` must not return, and ``latest_*`` weights with theirs; how many.
+
+        They are those ahead of the one that goes on, and those of its iteration that ``auto`` prefers. That one stays
+        throughout, so that a crash in between leaves a folder to go on from. The furthest go first: each one less is
+        one less to mistake.
+        """
+        states = self.folder / "training_state"
+        assert self.state_file is not None
+        others = [p for p in states.glob("*.state") if not _same(p, self.state_file)]
+        own = _same(self.state_file.parent, states)
+        left = []
+        for path in others:
+            step = iteration(path)
+            beside = step == self.step and (not own or preference(path) < preference(self.state_file))
+            if step is not None and (step > self.step or beside):
+                left.append((step, path))
+        for _, path in sorted(left, reverse=True):
+            if number(path) is None:  # a name that would lie; a number stays true
+                for weights in weights_of(self.folder, path.stem):
+                    _aside(weights)
+            _aside(path)
+        return len(left)
 
 
 def enter(root: Path, name: str, resume: str | None, say: Callable[[str], None]) -> Experiment:
@@ -86,7 +120,10 @@ def find_state(
     if resume is None:
         return None, None
     if resume == "auto":
-        return newest(folder, say) or (None, None)
+        found = newest(folder, say)
+        if found is None:
+            _tell_of_archive(folder, say)
+        return found or (None, None)
     path = Path(resume).expanduser()
     if not path.is_dir():
         if not path.exists():
@@ -115,8 +152,32 @@ def archive(folder: Path) -> Path:
     return target
 
 
-def _anything_in(folder: Path) -> bool:
-    return folder.is_dir() and any(p.is_file() for p in folder.rglob("*"))
+def _worth_keeping(folder: Path) -> bool:
+    """Whether a run has saved anything there."""
+    saved = [*folder.glob("training_state/*"), *folder.glob("models/*")]
+    return any(p.is_file() and p.suffix != PARTIAL for p in saved)
+
+
+def _aside(path: Path) -> None:
+    """Rename to ``<name>.left``, or ``.left2`` and so on: what was set aside before stays."""
+    if path.exists():
+        endings = (LEFT, *(f"{LEFT}{i}" for i in range(2, 999)))
+        path.rename(next(p for e in endings if not (p := path.with_name(f"{path.name}{e}")).exists()))
+
+
+def _same(a: Path, b: Path) -> bool:
+    return a.resolve() == b.resolve()
+
+
+def _tell_of_archive(folder: Path, say: Callable[[str], None]) -> None:
+    """``auto`` starts anew, which may not be what was meant if there is an earlier run."""
+    for kept in sorted(folder.parent.glob(f"{glob.escape(folder.name)}_archived_*"), reverse=True):
+        found = newest(kept, lambda message: None)
+        if found is not None:
+            path, step = found[0], found[1]["parts"]["loop"]["step"]
+            text = f"there is no state in {folder}, so this run starts anew. An earlier one of {step:,} iterations"
+            say(f"resume_state: auto: {text} is archived; to continue it, set path.resume_state={path}")
+            return
 
 
 def _there(folder: Path) -> str:

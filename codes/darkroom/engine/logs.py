@@ -125,8 +125,10 @@ class Log:
             self._writer = SummaryWriter(str(self._tensorboard))
         return self._writer
 
-    def close(self) -> None:
-        """Put everything on the disk; lines that still wait go to the screen."""
+    def close(self, *, failed: bool = False) -> None:
+        """Put everything on the disk; lines that still wait go to the screen, of a ``failed`` start only warnings."""
+        if failed:
+            self._waiting = [line for line in self._waiting or () if line[0] >= logging.WARNING]
         self._flush()
         if self._writer is not None:
             self._writer.close()

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from ..core.errors import CheckpointError
 from . import distributed
-from .checkpoint import PARTIAL, Stateful, collect, snapshot, write_state, write_whole
+from .checkpoint import Stateful, collect, snapshot, weights_of, write_state, write_whole
 from .loop import Loop
 
 Weights = Callable[[], Mapping[str, Mapping[str, Tensor]]]
@@ -123,20 +123,28 @@ class Saver:
     def _write(self, name: str, step: int, state: dict[str, Any], weights: Mapping[str, Mapping[str, Tensor]]) -> None:
         models, states = self.folder / "models", self.folder / "training_state"
         if name == "latest":
-            self._retire(models, states)
+            self._retire(states)
         for label, tensors in weights.items():
             self.write_weights(tensors, models / f"{name}_{label}{self.suffix}")
         write_state(states / f"{name}.state", state)  # last: where there is a state, its weights are there too
+        if name.isdigit():
+            self._supersede(states)
         if self.keep is not None:
             self._prune(models, states, step)
         self.say(f"Models and training states saved at iter: {step:7,}.")
 
-    def _retire(self, models: Path, states: Path) -> None:
+    def _retire(self, states: Path) -> None:
         """``latest`` becomes ``previous`` by copy, so that there is a whole ``latest`` at any instant."""
-        for file in [*models.glob("latest_*"), *states.glob("latest.state")]:
-            if not file.name.endswith(PARTIAL):
-                with file.open("rb") as source:
-                    write_whole(file.with_name(file.name.replace("latest", "previous", 1)), partial(_copy, source))
+        for file in [*weights_of(self.folder, "latest"), *states.glob("latest.state")]:
+            with file.open("rb") as source:
+                write_whole(file.with_name(file.name.replace("latest", "previous", 1)), partial(_copy, source))
+
+    def _supersede(self, states: Path) -> None:
+        """A ``latest`` of an earlier iteration than a whole numbered state must not be taken for the latest."""
+        for name in ("latest", "previous"):
+            for file in [states / f"{name}.state", *weights_of(self.folder, name)]:  # no state without its weights
+                with contextlib.suppress(OSError):  # on Windows, somebody may be looking at it
+                    file.unlink(missing_ok=True)
 
     def _prune(self, models: Path, states: Path, step: int) -> None:
         """Keep the newest of those up to now; later ones would be another run's."""

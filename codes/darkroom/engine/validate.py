@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -100,23 +101,32 @@ class Validate:
         for observe in self.observers:
             observe(loop.step, first)
 
-    @torch.inference_mode()
     def outputs(self, loop: Loop, batch: Batch) -> dict[str, Tensor]:
         """The images that the model, with its averaged weights if there are any, makes of a prepared batch of one."""
+        with self._judging(loop) as (model, bind):
+            return self.infer(model, batch, bind)
+
+    @contextlib.contextmanager
+    def _judging(self, loop: Loop) -> Iterator[tuple[Model, Mapping[str, str]]]:
+        """The model as it is judged, in evaluation mode, and what names mean now."""
         model = self.averaged(loop.model)
         was_training = {n: m.training for n, m in model.networks.items()}
         for network in model.networks.values():
             network.eval()
         bind = loop.phases.at(max(loop.step - 1, 0)).bind
-        with torch.autocast(loop.device.type, dtype=loop.amp, enabled=loop.amp is not None):
-            images = self.infer(model, batch, bind)
+        amp = torch.autocast(loop.device.type, dtype=loop.amp, enabled=loop.amp is not None)
+        with torch.inference_mode(), amp:
+            yield model, bind
         for name, network in model.networks.items():
             network.train(was_training[name])
-        return images
 
     def _image(self, loop: Loop, batch: Batch, folder: str) -> dict[str, Any]:
         given = {k: v for k, v in loop.on_device(batch).items() if isinstance(v, Tensor) and v.ndim == 4}
-        outputs = self.outputs(loop, given)
+        with self._judging(loop) as (model, bind):
+            outputs = self.infer(model, given, bind)
+            found = model.figures(model.sample(given, bind)) if "target" in given else {}
+            for remark in model.remarks():
+                self.log.warn(f"{batch['path'][0]}: {remark}")
         rounded = {k: to_bytes(v[0]) for k, v in (given | outputs).items()}
         if self.files is not None:
             name = folder + Path(str(batch["path"][0])).stem
@@ -126,12 +136,15 @@ class Validate:
                 self.log.warn(f"A validation image could not be written: {error}")
             self.log.image(f"val/{name}", rounded[next(iter(outputs))].cpu(), loop.step)
         exact = {k: v.float() / 255 for k, v in rounded.items()}
-        return {m.name: m.metric(exact[m.of], exact[m.to]) for m in self.measures if m.of in exact and m.to in exact}
+        measures = [m for m in self.measures if m.of in exact and m.to in exact]
+        figures = {name: float(value) for name, value in found.items()}
+        return {m.name: m.metric(exact[m.of], exact[m.to]) for m in measures} | figures
 
     def _over(self, rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
         """Each metric over the images that have it."""
-        found = {m.name: [row[m.name] for row in rows if m.name in row] for m in self.measures}
-        return {m.name: m.over(found[m.name]) for m in self.measures if found[m.name]}
+        over = {m.name: m.over for m in self.measures}
+        found = {name: [row[name] for row in rows if name in row] for name in {**over, **(rows[0] if rows else {})}}
+        return {name: over.get(name, mean)(values) for name, values in found.items() if values}
 
     def _say(self, loop: Loop, name: str) -> None:
         means = self.means[name]

@@ -341,6 +341,9 @@ def work_through(
     """Read the source of each job, do ``work``, and write what it returns, by tag, to the job's targets.
 
     A file that cannot be read, computed or written is told, reported, and no reason to stop.
+
+    Raises:
+        KeyboardInterrupt: Ctrl-C; its message says how many are done.
     """
     there = {job.source for job in jobs if skip_existing and all(target.exists() for target in job.targets.values())}
     report = Report(skipped=[job for job in jobs if job.source in there])
@@ -352,19 +355,28 @@ def work_through(
     ):
         pictures = _ahead((reader.submit(read, job.source) for job in todo), 1)
         futures = (_computed(job, picture, work, writer) for job, picture in zip(todo, pictures, strict=True))
-        for job, written in zip(todo, _ahead(futures, _WAITING), strict=True):
-            try:
-                results = written.result()
-            except _FAILURES as error:
-                reason = _reason(error)
-                report.failed.append(Failure(job.source, reason))
-                say(f"{job.source}: {reason}")
-            else:
-                report.done.append(job)
-                if on_result is not None:
-                    on_result(job, results)
-            bar.update()
+        try:
+            for job, written in zip(todo, _ahead(futures, _WAITING), strict=True):
+                _account(job, written, report, on_result, say)
+                bar.update()
+        except KeyboardInterrupt:
+            done = len(report.done) + len(report.skipped)
+            raise KeyboardInterrupt(f"{done} of {len(jobs)} files are done") from None
     return report
+
+
+def _account(job: Job, written: Future[Results], report: Report, on_result: OnResult | None, say: Say) -> None:
+    """Enter what became of the job."""
+    try:
+        results = written.result()
+    except _FAILURES as error:
+        reason = _reason(error)
+        report.failed.append(Failure(job.source, reason))
+        say(f"{job.source}: {reason}")
+        return
+    report.done.append(job)
+    if on_result is not None:
+        on_result(job, results)
 
 
 def _ahead(items: Iterator[T], number: int) -> Iterator[T]:

@@ -8,13 +8,12 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from ..core.errors import WeightsError
 from ..core.network import Network, State
@@ -56,6 +55,26 @@ def read_state(path: Path | str) -> dict[str, Tensor]:
     if not state:
         raise WeightsError(f"{path} holds no weights, only {_summary(content)}")
     return state
+
+
+def read_sets(path: Path | str) -> dict[str, dict[str, Tensor]]:
+    """All sets of tensors that a file holds, by the key that they are wrapped in; ``""`` for one that is not wrapped.
+
+    Raises:
+        WeightsError: as of ``read_state``.
+    """
+    path = Path(path)
+    whole = read_state(path)
+    content = _read_safetensors(path) if path.suffix.lower() == ".safetensors" else _read_torch(path)
+    inner = {str(k): v for k, v in content.items() if isinstance(v, Mapping) and _holds_tensors(v)}
+    known = {key: _strip(_unwrap(inner[key], path)) for key in WRAPPERS if key in inner}
+    return known or {"": whole}
+
+
+def is_average(path: Path | str) -> bool:
+    """Whether the file is the state of a torch.optim.swa_utils.AveragedModel, as such."""
+    content = _read_torch(Path(path))
+    return isinstance(content, Mapping) and "n_averaged" in content
 
 
 def _read_safetensors(path: Path) -> Any:
@@ -178,7 +197,7 @@ def _load(network: Network, state: State, path: Path, strict: bool) -> list[str]
     own = network.state_dict()
     given = network.from_public(state)
     fitting = {key: tensor for key, tensor in given.items() if key in own and own[key].shape == tensor.shape}
-    problems = _compare(own, given)
+    problems = differences(own, given)
     if problems and (strict or not fitting):
         raise WeightsError(
             "\n".join([f"{path} does not fit {type(network).__name__}:", *problems, *_advice(network, state)])
@@ -193,7 +212,7 @@ def _load(network: Network, state: State, path: Path, strict: bool) -> list[str]
     ]
 
 
-def _compare(own: State, given: State) -> list[str]:
+def differences(own: State, given: State) -> list[str]:
     """One line for each way in which they differ; none if everything fits."""
     missing = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
     foreign = [key for key in given if key not in own]
@@ -218,8 +237,10 @@ def _advice(network: Network, state: State) -> list[str]:
     return [f"  By its shapes it was made with {options}. Set these, or `strict: false` to load what fits."]
 
 
-def save_weights(network_state: State, path: Path | str) -> None:
+def save_weights(network_state: State, path: Path | str, under: str | None = None) -> None:
     """Write a state dict as .pth, .pt or .safetensors: beside, synced, then renamed, so that no half a file is seen.
+
+    Some programs look for it ``under`` a key, ``params`` say; a .safetensors file has no such level.
 
     Raises:
         ValueError: the name has another suffix.
@@ -232,7 +253,7 @@ def save_weights(network_state: State, path: Path | str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     try:
-        write({key: _compact(tensor) for key, tensor in network_state.items()}, partial)
+        write({key: _compact(tensor) for key, tensor in network_state.items()}, partial, under)
         with partial.open("rb+") as file:
             os.fsync(file.fileno())
         os.replace(partial, path)  # noqa: PTH105  (the call that is atomic on every system)
@@ -248,14 +269,15 @@ def _compact(tensor: Tensor) -> Tensor:
     return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
 
 
-def _write_torch(state: dict[str, Tensor], path: Path) -> None:
+def _write_torch(state: dict[str, Tensor], path: Path, under: str | None) -> None:
     try:
-        torch.save(state, path)
+        torch.save(state if under is None else {under: state}, path)
     except RuntimeError as error:  # torch's writer wraps what the disk said
         raise OSError(str(error)) from error
 
 
-def _write_safetensors(state: dict[str, Tensor], path: Path) -> None:
+def _write_safetensors(state: dict[str, Tensor], path: Path, under: str | None) -> None:
+    del under
     from safetensors import SafetensorError
     from safetensors.torch import save_file
 
@@ -270,7 +292,7 @@ def _write_safetensors(state: dict[str, Tensor], path: Path) -> None:
         raise OSError(str(error)) from error
 
 
-_WRITERS: dict[str, Callable[[dict[str, Tensor], Path], None]] = {
+_WRITERS: dict[str, Callable[[dict[str, Tensor], Path, str | None], None]] = {
     ".pth": _write_torch,
     ".pt": _write_torch,
     ".safetensors": _write_safetensors,
@@ -279,105 +301,66 @@ _WRITERS: dict[str, Callable[[dict[str, Tensor], Path], None]] = {
 
 def recognise(state: State, candidates: Iterable[type[Network]]) -> tuple[type[Network], dict[str, Any]] | None:
     """The first class that knows the unwrapped ``state`` as its own, and its constructor arguments, or None."""
+    return next(_claims(state, candidates), None)
+
+
+def _claims(state: State, candidates: Iterable[type[Network]]) -> Iterator[tuple[type[Network], dict[str, Any]]]:
+    """Every class that takes the state for its own, with the arguments."""
     for candidate in candidates:
         # a file of another architecture may have some of the keys that a class looks for, but not all
         with contextlib.suppress(KeyError, IndexError, StopIteration, ValueError, ZeroDivisionError):
             arguments = candidate.recognise(state)
             if arguments is not None:
-                return candidate, arguments
-    return None
+                yield candidate, arguments
 
 
 def load_any(path: Path | str, candidates: Iterable[type[Network]], scale: int | None = None) -> Network:
-    """The network that the file holds, with its weights: one of ``candidates``, else one that spandrel knows.
+    """The network that the file holds, with its weights; see ``identify``."""
+    return identify(path, candidates, scale)[0]
 
-    ``scale`` is what the user expects; it decides where a file does not tell (x2 and x3 ESRGAN files look the same).
+
+def identify(
+    path: Path | str, candidates: Iterable[type[Network]], scale: int | None = None
+) -> tuple[Network, dict[str, Any]]:
+    """The network that the file holds, with its weights, and the constructor arguments that were found.
+
+    It is of the first of ``candidates`` that fits. ``scale`` is what the user expects; it decides where a file does not
+    tell (x2 and x3 ESRGAN files look the same).
 
     Raises:
         WeightsError: the file cannot be read, is not recognised, or is of another scale.
     """
     path, candidates = Path(path), list(candidates)
     state = read_state(path)
-    try:
-        network = _ours(state, path, candidates, scale)
-    except WeightsError as misfit:  # seemingly one of ours; spandrel may know better, else the first impression counts
+    misfit: WeightsError | None = None
+    for cls, arguments in _claims(state, candidates):
         try:
-            network = _foreign(state, path, candidates)
-        except WeightsError:
-            raise misfit from None
-    network = network or _foreign(state, path, candidates)
-    if scale is not None and network.scale != scale:
-        raise WeightsError(
-            f"{path} enlarges {network.scale} times, where {scale} is wanted: set scale: {network.scale}"
-        )
-    return network
+            network, found = _fitting(cls, arguments, state, path, scale)
+        except WeightsError as error:  # seemingly of that class; another may know better, else the first one counts
+            misfit = misfit or error
+            continue
+        if scale is not None and network.scale != scale:
+            raise WeightsError(
+                f"{path} enlarges {network.scale} times, where {scale} is wanted: set scale: {network.scale}"
+            )
+        return network, found
+    looked_for = ", ".join(sorted(cls.__name__ for cls in candidates)) or "none"
+    raise misfit or WeightsError(
+        f"{path} was not recognised. Looked for {looked_for}. It begins with the keys {_listed(list(state))}. "
+        f"Name the architecture and its options in network_G."
+    )
 
 
-def _ours(state: State, path: Path, candidates: list[type[Network]], scale: int | None) -> Network | None:
-    found = recognise(state, candidates)
-    if found is None:
-        return None
-    cls, arguments = found
+def _fitting(
+    cls: type[Network], arguments: dict[str, Any], state: State, path: Path, scale: int | None
+) -> tuple[Network, dict[str, Any]]:
+    """The network made with ``arguments``, in the wanted ``scale`` if the weights fit that as well."""
     if scale is not None and arguments.get("scale", scale) != scale:
-        with contextlib.suppress(WeightsError, ValueError):
-            network = cls(**{**arguments, "scale": scale})
-            _load(network, state, path, strict=True)
-            return network
-    network = cls(**arguments)
+        with contextlib.suppress(WeightsError):
+            return _fitting(cls, {**arguments, "scale": scale}, state, path, scale)
+    try:
+        network = cls(**arguments)
+    except ValueError as error:
+        raise WeightsError(f"{path} looks like {cls.__name__}, but: {error}") from None
     _load(network, state, path, strict=True)
-    return network
-
-
-def _foreign(state: State, path: Path, candidates: list[type[Network]]) -> Network:
-    looked_for = ", ".join(sorted(cls.__name__ for cls in candidates)) or "none of ours"
-    try:
-        import spandrel
-    except ImportError:
-        raise WeightsError(
-            f"{path} is not of an architecture known here ({looked_for}): pip install spandrel, which knows more"
-        ) from None
-    try:
-        descriptor = spandrel.ModelLoader().load_from_state_dict(dict(state))
-    except Exception as error:  # spandrel raises whatever its architectures do
-        reason = str(error).strip().splitlines()
-        raise WeightsError(
-            f"{path} was not recognised. Looked for {looked_for}, and for spandrel's architectures "
-            f"({reason[0] if reason else type(error).__name__}). It begins with the keys {_listed(list(state))}. "
-            f"Name the architecture and its options in network_G."
-        ) from None
-    if not isinstance(descriptor, spandrel.ImageModelDescriptor):
-        raise WeightsError(f"{path} is of {descriptor.architecture.name}, which also needs a mask: not supported")
-    return ForeignNetwork(descriptor)
-
-
-class ForeignNetwork(Network):
-    """An architecture that spandrel carries and we do not: (B, C, H, W) -> (B, C', scale*H, scale*W) in [0, 1]."""
-
-    def __init__(self, descriptor: Any) -> None:
-        super().__init__()
-        self.net: nn.Module = descriptor.model
-        self.scale = descriptor.scale
-        self.multiple_of = descriptor.size_requirements.multiple_of  # type: ignore[misc]  # known per file, not per class
-        self.half_precision = descriptor.supports_half  # type: ignore[misc]
-        self.architecture: str = descriptor.architecture.name
-        self._padding = descriptor.size_requirements.get_padding
-        self._call: Callable[[nn.Module, Tensor], Tensor] = (
-            descriptor._call_fn
-        )  # what its own, inference-only call does
-
-    def forward(self, x: Tensor) -> Tensor:
-        """Images of any size are padded to what the architecture asks for and cropped again."""
-        height, width = (side * self.scale for side in x.shape[-2:])
-        right, bottom = self._padding(x.shape[-1], x.shape[-2])
-        if right or bottom:
-            mirrors = right < x.shape[-1] and bottom < x.shape[-2]
-            x = F.pad(x, (0, right, 0, bottom), mode="reflect" if mirrors else "replicate")
-        return self._call(self.net, x)[..., :height, :width]
-
-    def from_public(self, state: State) -> dict[str, Tensor]:
-        """The keys of the file, one level down."""
-        return {key if key.startswith("net.") else f"net.{key}": tensor for key, tensor in state.items()}
-
-    def to_public(self, state: State, layout: str | None = None) -> dict[str, Tensor]:
-        """The keys of the file, which spandrel and others read; there is no other layout."""
-        return {key.removeprefix("net."): tensor for key, tensor in super().to_public(state, layout).items()}
+    return network, arguments

@@ -40,15 +40,17 @@ class AuxiliaryClassifierGAN(AdversarialLoss):
     """
 
     def __init__(
-        self, mode: Mode = "vanilla", real_label: float = 1.0, fake_label: float = 0.0, gp_weight: float = 10.0
+        self, mode: Mode = "vanilla", real_label: float = 1.0, fake_label: float = 0.0, gp_weight: float | None = None
     ) -> None:
-        """As for ``gan``; ``gp_weight`` is that of the gradient penalty, which only ``wgan-gp`` has.
+        """As for ``gan``; only ``wgan-gp`` has a gradient penalty.
 
         Raises:
-            ValueError: an unknown ``mode``, or a negative weight.
+            ValueError: an unknown ``mode``, or a weight that is negative or has no penalty to weigh.
         """
         super().__init__()
-        self.gan = GAN(mode, "standard", real_label, fake_label, gp_weight if mode == "wgan-gp" else 0.0)
+        if gp_weight is not None and mode != "wgan-gp":
+            raise ValueError(f"gp_weight: only mode wgan-gp has a gradient penalty, not {mode!r}")
+        self.gan = GAN(mode, "standard", real_label, fake_label, gp_weight)
 
     def generator(self, critic: Critic, fake: Tensor, real: Tensor, category: Tensor) -> Tensor:
         """A scalar; ``category`` (B,) are the classes of the images, integers, 0 for background."""
@@ -57,13 +59,21 @@ class AuxiliaryClassifierGAN(AdversarialLoss):
         return fooled + classification(judge.logits[fake], category)
 
     def discriminator(self, critic: Critic, fake: Tensor, real: Tensor, category: Tensor) -> Verdict:
-        """What the critic minimises, with the figures of ``gan``, ``l_d_cls_real`` and ``l_d_cls_fake``."""
+        """What the critic minimises; figures of ``gan``, ``l_d_cls_real``, ``l_d_cls_fake``, ``D_accuracy``."""
         judge = _ScoresOnly(critic)
         verdict = self.gan.discriminator(judge, fake, real)
         on_real, on_fake = (classification(judge.logits[image], category) for image in (real, fake))
         loss = verdict.loss / self.gan.share + on_real + on_fake
         classes = {"l_d_cls_real": on_real.detach(), "l_d_cls_fake": on_fake.detach()}
+        classes["D_accuracy"] = accuracy(judge.logits[real], category)
         return Verdict(loss, {**verdict.figures, **classes})
+
+
+def accuracy(logits: Tensor, category: Tensor) -> Tensor:
+    """The share of the images (B,) of a category whose logits (B, classes) are highest there; 0 if there are none."""
+    known = category != BACKGROUND
+    right = (logits.detach().argmax(1) == category) & known
+    return right.sum() / known.sum().clamp_min(1)
 
 
 class _ScoresOnly:

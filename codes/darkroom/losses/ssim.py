@@ -54,21 +54,29 @@ def ms_ssim(
     data_range: float = 1.0,
     *,
     repeat_last: bool,
+    per_channel: bool = False,
 ) -> Tensor:
     """prod_j cs_j^w_j ssim_M^w_M over the scales j < M, each half as large as the one before: (B,) of (B, C, H, W).
 
-    Wang et al. 2003, eq. 7, with one exponent per scale; cs and ssim are means over the channels. ``windows`` has the
-    window of n weights in row n // 2. With ``repeat_last``, ssim_M is a factor of each of the M - 1 others.
+    Wang et al. 2003, eq. 7, with one exponent per scale; cs and ssim are means over the channels, or with
+    ``per_channel`` the result is the mean of each channel's product. ``windows`` has the window of n weights in row
+    n // 2. With ``repeat_last``, ssim_M is a factor of each of the M - 1 others.
     """
     x, y = pair(prediction, target)
     *finer, last = weights
-    product = x.new_ones(len(x))
+    product = x.new_ones(1)
     for weight in finer:
         _, structure = ssim(x, y, _fitting(windows, x), data_range)
-        product = product * bounded_power(structure.mean(dim=1), weight)
+        product = product * bounded_power(_gray(structure, per_channel=per_channel), weight)
         x, y = _halved(x), _halved(y)
     index, _ = ssim(x, y, _fitting(windows, x), data_range)
-    return product * bounded_power(index.mean(dim=1), last * len(finer) if repeat_last else last)
+    last = last * len(finer) if repeat_last else last
+    return (product * bounded_power(_gray(index, per_channel=per_channel), last)).mean(dim=1)
+
+
+def _gray(values: Tensor, *, per_channel: bool) -> Tensor:
+    """(B, C), or their mean over the channels (B, 1)."""
+    return values if per_channel else values.mean(dim=1, keepdim=True)
 
 
 def bounded_power(base: Tensor, exponent: float, least: float = 1e-4) -> Tensor:
@@ -144,10 +152,13 @@ class MSSSIM(Loss):
         shave: int = 4,
         weights: tuple[float, ...] = SCALES,
         repeat_last: bool = False,
+        per_channel: bool = False,
     ) -> None:
         """As for SSIM; ``weights`` are the exponents of the scales, full size first.
 
         ``repeat_last`` counts the last scale as often as there are others, as traiNNer does; the paper counts it once.
+        ``per_channel`` multiplies the scales of each channel before the mean, as PPON's authors do, who also have
+        ``shave`` 0.
 
         Raises:
             ValueError: one of them cannot be.
@@ -158,12 +169,13 @@ class MSSSIM(Loss):
             raise ValueError(f"weights: expected at least two positive numbers, found {list(weights)}")
         self.register_buffer("windows", _windows(window_size, window_sigma), persistent=False)
         self.data_range, self.shave = data_range, shave
-        self.weights, self.repeat_last = tuple(weights), repeat_last
+        self.weights, self.repeat_last, self.per_channel = tuple(weights), repeat_last, per_channel
 
     def forward(self, prediction: Tensor, target: Tensor) -> Tensor:
         """A scalar from 0 to 1, of (B, C, H, W) of which shaving leaves something."""
         x, y = shaved(prediction, target, self.shave, least=1)
-        return 1 - ms_ssim(x, y, self.windows, self.weights, self.data_range, repeat_last=self.repeat_last).mean()
+        form = {"repeat_last": self.repeat_last, "per_channel": self.per_channel}
+        return 1 - ms_ssim(x, y, self.windows, self.weights, self.data_range, **form).mean()
 
 
 def _check(window_size: int, window_sigma: float, data_range: float, shave: int) -> None:

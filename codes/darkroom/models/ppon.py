@@ -1,7 +1,7 @@
 """Progressive perception-oriented network: https://arxiv.org/abs/1907.10399.
 
-One network in three parts, trained one after the other (section 3.3 there): first the content (CFEM, CRM), then on top of
-it the structure (SFEM, SRM), then the perception (PFEM, PRM), each with losses of its own. What trained before is frozen.
+One network in three parts, trained one after the other: first the content (CFEM, CRM), then on top of it the structure
+(SFEM, SRM), then the perception (PFEM, PRM), each with losses of its own. What trained before is frozen.
 """
 
 from __future__ import annotations

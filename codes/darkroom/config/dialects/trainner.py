@@ -30,6 +30,8 @@ KEYS: Mapping[str, Table] = {
     "network_G": tables.NETWORK,
     "train.perceptual_opt": loss.PERCEPTUAL,
     "cem_config": extras.CEM,
+    "network_G.flow": methods.FLOW,
+    "val": methods.VAL,
 }
 """Every documented key of a training file by section, and what becomes of it: for the reference of options."""
 
@@ -93,6 +95,7 @@ def translate(file: Section, errors: list[str], notes: list[str]) -> Section:
         _training(job, train, adversarial=adversarial)
     else:
         _testing(job)
+    methods.flow(job, train, training=training)
     return job.native
 
 

@@ -11,6 +11,7 @@ from ...core.registry import did_you_mean
 from ..options import LoaderOptions
 from ..source import Section
 from ..typed import hints
+from . import trainner_methods as methods
 from .rules import Belongs, Combined, Job, Refused, Rule, Table, Takes, copied, is_off, later, lower
 
 MODES = {
@@ -124,7 +125,7 @@ _COMMON: Table = {
     "flip_chance": Belongs("rand_flip_LR_HR"),
     "serial_batches": Refused(_OTHER_MODEL),
     "sampler_weights": Refused(_OTHER_MODEL),
-    "quant": Refused("belongs to model srflow, which is not in this version yet; remove it"),
+    "quant": methods.QUANT,
     **{
         key: Refused(_VIDEO)
         for key in ("num_frames", "srcolors", "y_only", "random_reverse", "max_frameskip", "denoise_LRbic", "n_iters")

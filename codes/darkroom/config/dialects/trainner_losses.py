@@ -13,6 +13,7 @@ from typing import Any
 from ...core.registry import did_you_mean
 from ..source import Section
 from . import trainner_extras as extras
+from . import trainner_methods as methods
 from .rules import Combined, Job, Refused, Rule, Table, Takes, is_off, later, lower
 
 Entry = dict[str, Any]
@@ -282,6 +283,8 @@ def _gan(job: Job, train: Section) -> list[Section]:
         near = did_you_mean(kind, MODES)
         job.error(train.where(_GAN_TYPE), f"gan_type: expected one of {', '.join(MODES)}, found {kind!r}.{near}")
         return []
+    if methods.method(job) == "sftgan":
+        return [_with_classes(job, train, MODES[kind], weight)]
     entry = _entry(train, {"name": "gan", "type": "gan", "mode": MODES[kind]}, _GAN_TYPE, "gan_weight")
     if extras.separates(job, train):
         entry |= {"of": "output_high", "to": "target_high"}
@@ -296,6 +299,17 @@ def _gan(job: Job, train: Section) -> list[Section]:
     if job.switch(train, "gan_featmaps"):
         _feature_matching(job, train, entry)
     return [entry]
+
+
+def _with_classes(job: Job, train: Section, mode: str, weight: float) -> Section:
+    """SFTGAN's adversarial loss, whose critic also tells the category."""
+    for key in ("gan_featmaps", "diffaug"):
+        if job.switch(train, key):
+            job.error(train.where(key), f"{key}: model sftgan has no such option; remove it")
+    options = train.get("gan_opt")
+    if isinstance(options, Section) and lower(options.get("form", "standard")) != "standard":
+        job.error(options.where("form"), "form: model sftgan has the standard form only; write standard, or remove it")
+    return _entry(train, {"name": "gan", "type": "acd", "mode": mode, "weight": weight}, _GAN_TYPE, "gan_weight")
 
 
 def _gan_options(job: Job, train: Section, entry: Section) -> None:
@@ -332,7 +346,12 @@ def _feature_matching(job: Job, train: Section, entry: Section) -> None:
 def losses(job: Job, train: Section) -> None:
     """Put the documented losses, in the order of the log, before those of a native section ``losses``."""
     pixel, *others = (_made(job, train, loss) for loss in LOSSES)
-    made = [*pixel, *_perceptual(job, train), *(entry for entries in others for entry in entries)]
+    made = [
+        *methods.likelihood(job, train),
+        *pixel,
+        *_perceptual(job, train),
+        *(entry for entries in others for entry in entries),
+    ]
     made += [*_range(job, train), *_gan(job, train)]
     means = job.read(job.file, "diff_means", str)
     if means is not None:  # it is at the top of the file

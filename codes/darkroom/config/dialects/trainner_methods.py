@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..source import Section
-from .rules import Combined, Job, Rule, Table, Takes, is_off
+from .rules import Combined, Job, Refused, Rule, Table, Takes, is_off
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class OnlyFor(Rule):
         """See ``Rule``."""
         if method(job) == self.model:
             self.rule.apply(job, section, key)
-        elif not is_off(section[key]):
+        elif not is_off(section[key]) and section[key] != "none":
             job.error(section.where(key), f"{key}: belongs to model: {self.model}; remove it")
 
     def says(self) -> str:
@@ -42,17 +42,114 @@ _PPON: dict[str, Rule] = {
     "phase3_s": Combined("model.ppon_stages, train.iterations", int),
 }
 
-TRAIN: Table = _only("ppon", _PPON)
+_SRFLOW: dict[str, Rule] = {
+    "fl_weight": Combined("losses: weight of nll", float),
+    "l1_weight": Refused("it never had an effect; write pixel_criterion: l1 and pixel_weight"),
+    "lr_filter_": Combined("optim_G.groups: lr of G.RRDB", float),
+    "train_RRDB_delay": Takes("model.train_RRDB_delay", float),
+}
+TRAIN: Table = {**_only("ppon", _PPON), **_only("srflow", _SRFLOW)}
 """Keys of section ``train``."""
+
+TOP: Table = _only(
+    "srflow",
+    {
+        "val": Combined("model.heats, model.n_sample"),
+        "heat": Refused("write val: {heats: [0.9], n_sample: 1}"),
+    },
+)
+"""Keys of the top of the file."""
+VAL: Table = {"heats": Takes("model.heats", list[float]), "n_sample": Takes("model.n_sample", int)}
+"""Section ``val`` of SRFlow."""
+_VAL_OF_TEST: Table = {"heats": Takes("test.heats", list[float]), "n_sample": Takes("test.n_sample", int)}
+
+NETWORK: Table = _only(
+    "srflow",
+    {
+        "flow": Combined("network_G: K, L, hidden_channels, additional, split, correct_splits, blocks"),
+        "train_RRDB_delay": Takes("model.train_RRDB_delay", float),
+        "train_RRDB": Refused("it never had an effect; train_RRDB_delay: 0 trains the encoder from the start"),
+    },
+)
+"""Keys of section ``network_G``."""
+
+SUBMODULE = OnlyFor("srflow", Combined("path.pretrain", bool | str))
+"""``path.load_submodule``: pretrain_model_G is of the encoder."""
+QUANT = OnlyFor("srflow", Combined("network_G.quant", float))
+"""``datasets.train.quant``."""
+
+_AS_IT_IS = "here the flow is always made so"
+FLOW: Table = {
+    "K": Takes("network_G.K", int),
+    "L": Takes("network_G.L", int),
+    "hidden_channels": Takes("network_G.hidden_channels", int),
+    "additionalFlowNoAffine": Takes("network_G.additional", int),
+    "noInitialInj": Refused(_AS_IT_IS, (True,)),
+    "coupling": Refused(f"{_AS_IT_IS}, with CondAffineSeparatedAndCond", ("condaffineseparatedandcond",)),
+    "fea_up0": Refused(_AS_IT_IS, (True,)),
+    "split": Combined("network_G.split, network_G.correct_splits"),
+    "stackRRDB": Combined("network_G.blocks"),
+    "augmentation": Combined("model.noise"),
+}
+"""Section ``network_G.flow`` of SRFlow."""
+_INNER: Mapping[str, Table] = {
+    "split": {"enable": Takes("network_G.split", bool), "correct_splits": Takes("network_G.correct_splits", bool)},
+    "stackRRDB": {"blocks": Takes("network_G.blocks", list[int]), "concat": Refused(_AS_IT_IS, (True,))},
+    "augmentation": {"noiseQuant": Takes("model.noise", bool)},
+}
 
 TOP_OF_TEST: Table = _only("ppon", {"ppon_phase": Takes("test.image", int | str, lambda phase: _image(phase))})
 """Keys of the top of a file for test.py."""
 
 
 def method(job: Job) -> str:
-    """The native name of the training method."""
-    model = job.native.get("model")
-    return str(model.get("type") if isinstance(model, Section) else model)
+    """The name of the training method, in lower case."""
+    return str(job.file.section("model").get("type", "")).lower()
+
+
+def flow(job: Job, train: Section, *, training: bool) -> None:
+    """SRFlow: the sections ``network_G.flow`` and ``val``, and a rate of its own for the encoder."""
+    if method(job) != "srflow":
+        return
+    network = job.file.section("network_G")
+    for section, table, name in _sections(job, network, VAL if training else _VAL_OF_TEST):
+        job.sweep(section, table, name, {})
+    if not training:
+        return
+    images = job.file.section("datasets").section("train")
+    quant = job.read(images, "quant", float)
+    if quant is not None:
+        job.put("network_G.quant", quant, images.where("quant"), "quant")
+    rate = job.read(train, "lr_filter_", float)
+    if rate is not None:
+        place = train.where("lr_filter_")
+        group = Section.make(place, {"lr": rate}, {"lr": place})
+        job.put("optim_G.groups", Section.make(place, {"G.RRDB": group}, {"G.RRDB": place}), place, "lr_filter_")
+    if not is_off(job.section("path").get("load_submodule")):
+        pretrain = job.native.section("path").section("pretrain")
+        if "G" in pretrain:
+            pretrain.put("G.RRDB", pretrain.pop("G"), job.section("path").where("pretrain_model_G"))
+
+
+def likelihood(job: Job, train: Section) -> list[Section]:
+    """The loss that SRFlow has without being asked."""
+    if method(job) != "srflow":
+        return []
+    place = train.where("fl_weight")
+    entry = {"name": "nll_loss", "type": "nll", "of": "nll", "weight": job.read(train, "fl_weight", float, 1.0)}
+    return [Section.make(place, entry, dict.fromkeys(entry, place))]
+
+
+def _sections(job: Job, network: Section, val: Table) -> list[tuple[Section, Table, str]]:
+    flow_options = network.section("flow")
+    found = [(flow_options, FLOW, "network_G.flow"), (job.section("val"), val, "val")]
+    for name, table in _INNER.items():
+        value = flow_options.get(name)
+        if isinstance(value, Section):
+            found.append((value, table, f"network_G.flow.{name}"))
+        elif value is not None:
+            job.error(flow_options.where(name), f"{name}: expected a section, found {value!r}")
+    return found
 
 
 def _image(phase: int | str) -> str:

@@ -18,9 +18,9 @@ from . import trainner_extras as extras
 from . import trainner_methods as methods
 from .rules import Belongs, Combined, Refused, Rule, Table, Takes, later
 
-MODELS = {"sr": "sr", "srgan": "sr", "srragan": "sr", "ppon": "ppon"}
+MODELS = {"sr": "sr", "srgan": "sr", "srragan": "sr", "ppon": "ppon", "srflow": "srflow", "sftgan": "sftgan"}
 """Documented names of the methods that there are."""
-MODELS_LATER = ("srflow", "pix2pix", "cyclegan", "wbc", "vsr", "vsrgan", "dvd", "pbr", "sftgan")
+MODELS_LATER = ("pix2pix", "cyclegan", "wbc", "vsr", "vsrgan", "dvd", "pbr")
 
 NATIVE = (
     "losses",
@@ -60,7 +60,6 @@ def _best(name: Any) -> str:
 
 _ONLY_VIDEO = "belongs to video models, which are not in this version; remove it"
 _ONLY_I2I = "belongs to image-to-image models, which are not in this version yet; remove it"
-_ONLY_SRFLOW = "belongs to model srflow, which is not in this version yet; remove it"
 _ONLY_WBC = "belongs to model wbc, which is not in this version yet; remove it"
 
 _SECTIONS: Table = {
@@ -79,8 +78,7 @@ _FEATURES: Table = {
     "pool_size": Refused(_ONLY_I2I),
     "presets_root": later("augmentation presets"),
     "diff_means": Combined("losses: diff_means of fdpl", str),
-    "heat": Refused(_ONLY_SRFLOW),
-    "val": Refused(_ONLY_SRFLOW),
+    **methods.TOP,
     "tensor_shape": Refused(_ONLY_VIDEO, ("tchw",)),
     "chop_forward": Refused("belongs to video models; for images write test_mode: chop"),
     "img_size": later("the UNet that needs a fixed size"),
@@ -141,9 +139,10 @@ PATH: Table = {
     "pretrain_model_G": Takes("path.pretrain.G", str, _home),
     "pretrain_model_D": Takes("path.pretrain.D", str, _home),
     **{f"pretrain_model_{n}": Refused(_ONLY_I2I) for n in ("G_A", "G_B", "D_A", "D_B", "D_S", "D_T")},
+    "pretrain_model_seg": Takes("path.pretrain.S", str, _home),
     "pretrain_model_Loc": Takes("path.pretrain.Loc", str, _home),
     "pretrain_model_swaG": Refused("an average cannot be continued from a file; write pretrain_model_G"),
-    "load_submodule": later("loading weights into a part of a network", "none"),
+    "load_submodule": methods.SUBMODULE,
 }
 
 LOGGER: Table = {
@@ -179,7 +178,6 @@ TRAIN: Table = {
     "lambda_identity": Refused(_ONLY_I2I),
     **extras.TRAIN,
     **methods.TRAIN,
-    **{k: Refused(_ONLY_SRFLOW) for k in ("fl_weight", "l1_weight", "lr_filter_", "train_RRDB_delay")},
     **{f"{part}_losses": Refused(_ONLY_WBC) for part in ("surf", "text", "struct", "cont", "reg", "idt")},
     **{f"{part}_scale": Refused(_ONLY_WBC) for part in ("surface", "texture", "struct", "content", "reg")},
     "ofr_weight": Refused(_ONLY_VIDEO),
@@ -196,6 +194,7 @@ NETWORK: Table = {
     "init_scale": Refused("networks start from the initialisation of their papers; remove it"),
     "G_arch": Combined("hidden", str),
     "group": Refused("grouped convolutions are not in this version; remove it", (1,)),
+    **methods.NETWORK,
 }
 """What a network's section may have besides the arguments of its constructor."""
 
