@@ -205,8 +205,8 @@ def covered():
         found[section].add(key)
     found["train"] |= {"atg_start_iter", "atg_start_iter_rel"}
     found[""] |= {"datasets", "path", "logger", "train"}
-    flow = yaml.safe_load(SRFLOW)
-    found |= {"network_G.flow": {*flow["network_G"]["flow"]}, "val": {*flow["val"]}}
+    srflow = yaml.safe_load(SRFLOW.format(root="."))
+    found |= {"network_G.flow": {*srflow["network_G"]["flow"]}, "val": {*srflow["val"]}}
     return found
 
 

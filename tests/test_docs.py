@@ -25,7 +25,16 @@ PAGES = [*FIRST, *sorted({*(ROOT / "docs").glob("*.md")} - {*FIRST})]
 WRITTEN = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "datasets" / "README.md"]
 GENERATED = ("options.md", "options-documented.md", "options.schema.json")
 
-COMMANDS = {"README.md": 9, "training-sr.md": 8, "testing.md": 5, "architecture.md": 2, "models.md": 6}
+COMMANDS = {
+    "README.md": 9,
+    "training-sr.md": 8,
+    "testing.md": 5,
+    "training-ppon.md": 4,
+    "training-srflow.md": 3,
+    "architecture.md": 2,
+    "models.md": 6,
+    "srflow-tools.md": 6,
+}
 """How many there are on each page."""
 SKIPPED = {
     "pip install -e .": "it installs",
@@ -41,7 +50,15 @@ if importlib.util.find_spec("onnxscript") is None:
     SKIPPED[ONNX] = "it needs an extra, which is not installed"
 
 ESRGAN = "network_G={which_model_G: esrgan, nf: 8, nb: 1, gc: 4}"
+PPON = "network_G={which_model_G: ppon, nf: 8, nb: 1}"
+STAGES = (PPON, "train.ppon_stages=[1, 2]", "train.restarts=null", "network_D.nf=8", "use_tb_logger=false")
+SRFLOW = "network_G={which_model_G: srflow_net, nf: 8, nb: 2, gc: 4, flow: {K: 1, stackRRDB: {blocks: [0, 1]}}}"
 SMALL = {
+    "train_ppon.yml": STAGES,
+    "train_ppon_finetune.yml": STAGES,
+    "test_ppon.yml": (PPON,),
+    "train_srflow.yml": (SRFLOW, "path.load_submodule=false", "path.pretrain_model_G=null", "use_tb_logger=false"),
+    "test_srflow.yml": (SRFLOW,),
     "quickstart.yml": (
         "network_G.nf=4",
         "network_G.num_conv=1",
@@ -80,6 +97,9 @@ def commands(page):
         if language == "bash":
             lines = text.replace("\\\n", " ").splitlines()
             yield from (part.strip() for line in lines if line and line[0] != "#" for part in line.split(" && "))
+
+
+SKIPPED |= dict.fromkeys(commands(ROOT / "docs" / "srflow-tools.md"), "it needs a model; see test_srflow_tools.py")
 
 
 def words(page):
@@ -184,7 +204,7 @@ def test_commands_run(sandbox):
             if command not in SKIPPED and command not in output:
                 output[command] = execute(command, sandbox, *cut(command))
                 full_length(command, sandbox)
-    assert len(output) == 21 - (ONNX in SKIPPED)
+    assert len(output) == 28 - (ONNX in SKIPPED)
     check_files(sandbox)
     check_log(output)
 
@@ -363,10 +383,11 @@ def test_messages_are_those_of_the_program():
 
 
 def test_flags_exist():
-    from darkroom.cli import convert, export, extract, interpolate, swa2normal, test, train
+    from darkroom.cli import convert, export, extract, interpolate, srflow, swa2normal, test, train
 
-    commands = (convert, export, extract, interpolate, swa2normal, test, train)
-    known = {flag for m in commands for action in m.parser()._actions for flag in action.option_strings}
+    parsers = [m.parser() for m in (convert, export, extract, interpolate, swa2normal, test, train)]
+    parsers += srflow.parser()._actions[-1].choices.values()
+    known = {flag for p in parsers for action in p._actions for flag in action.option_strings}
     for page in (p for p in PAGES if p.name not in GENERATED):
         for flag in re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", " ".join(words(page))):
             assert flag in known, f"{page.name}: {flag}"

@@ -161,11 +161,12 @@ class Odd(Network):
 
 
 @needed
-def test_a_file_that_computes_something_else_is_not_written(tmp_path):
+def test_a_file_that_computes_something_else_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr(exporter, "MULTIPLES", (1, 4))
     said = []
     with pytest.raises(exporter.DarkroomError, match=r"Odd cannot be exported: .* --size HEIGHT WIDTH"):
         exporter.export(Odd(), tmp_path / "a.onnx", 3, say=said.append)
-    assert len(said) == 2 * len(exporter.MULTIPLES)
+    assert len(said) == 4
     assert [*tmp_path.iterdir()] == []
 
 

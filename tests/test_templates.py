@@ -25,6 +25,10 @@ SMALL = {
     "train_sr_psnr": ["network_G={which_model_G: esrgan, nb: 1, nf: 8}"],
     "train_ppon": PPON,
     "train_ppon_finetune": PPON,
+    "train_srflow": [
+        "network_G={which_model_G: srflow_net, nf: 8, nb: 2, gc: 4, flow: {K: 1, stackRRDB: {blocks: [0, 1]}}}",
+        "path.load_submodule=false",
+    ],
     "quickstart": ["network_G.nf=8", "network_G.num_conv=1"],
 }
 
@@ -66,7 +70,7 @@ def small(tmp_path, hub, monkeypatch):
 def test_templates_were_found():
     assert [p.name for p in TRAINING] == [
         *("quickstart.yml", "train_ppon.yml", "train_ppon_finetune.yml"),
-        *("train_sr.json", "train_sr.yml", "train_sr_psnr.yml"),
+        *("train_sr.json", "train_sr.yml", "train_sr_psnr.yml", "train_srflow.yml"),
     ]
 
 

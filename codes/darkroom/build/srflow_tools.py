@@ -81,7 +81,7 @@ def restore(
         else:
             new = lat.normalised_locally(z, region / pair.high.shape[-2]) if normalise == "local" else z
         new = lat.scaled(new, heat)
-        flow.say(f"{job.source}: {_told(z)}; then {_told(new)}")
+        flow.say(f"{job.source}: latents of {_told(z)}, made those of {_told(new)}")
         (result,) = flow.decode(pair.low, [new], job.source)
         return {"": Picture(to_pixels(result, picture.pixels.dtype))}
 
@@ -158,8 +158,9 @@ def feed_through(flow: Flow, inputs: Sequence[Path], output: Path, *, low: Path 
         (result,) = flow.decode(pair.low, [z], job.source)
         height, width = picture.size
         error = (result - pair.high[..., :height, :width]).abs().max()
-        figures.append(torch.stack([error, nll[0], nll[0] / flow.channels, lat.score(z)[0]]).double().cpu())
-        flow.say(f"{job.source}: {_figures(figures[-1])}; {_told(z)}")
+        noise = lat.score(flow.draw(pair.low, 1, seed=0))
+        figures.append(torch.stack([error, nll[0], nll[0] / flow.channels, lat.score(z)[0], noise[0]]).double().cpu())
+        flow.say(f"{job.source}: {_figures(figures[-1])}; latents of {_told(z)}")
         bright = F.interpolate(1 - torch.exp(-lat.score_map(z)), pair.high.shape[-2:])[..., :height, :width]
         score = to_pixels(bright.nan_to_num(1), np.dtype(np.uint8))
         return {"": Picture(to_pixels(result, picture.pixels.dtype)), "_score": Picture(score)}
@@ -198,7 +199,7 @@ def _run(
     with torch.inference_mode():
         report = work_through(jobs, work, on_result=on_result, say=flow.say)
     if flow.replaced:
-        flow.say(f"{flow.replaced} images diverged and were replaced by those of lower temperature")
+        flow.say(f"diverged, and replaced by images of lower temperature: {flow.replaced}")
     flow.say(f"{report}\nResults: {output}")
     return 1 if report.failed else 0
 
@@ -234,12 +235,12 @@ def _cell(pixels: np.ndarray) -> np.ndarray:
 
 def _told(z: lat.Latents) -> str:
     mean, std = lat.statistics(z)
-    return f"latents of mean {float(mean[0]):.3f}, deviation {float(std[0]):.3f}, score {float(lat.score(z)[0]):.3f}"
+    return f"mean {float(mean[0]):.3f}, deviation {float(std[0]):.3f}"
 
 
 def _figures(values: Tensor) -> str:
-    error, nll, per_dimension, score = values.tolist()
+    error, nll, per_dimension, score, noise = values.tolist()
     return (
         f"error {error:.2g} at most, nll {nll:.4f} bits per pixel, {per_dimension:.4f} per dimension, "
-        f"latent score {score:.4f}"
+        f"latent score {score:.4f} (of noise {noise:.4f})"
     )

@@ -177,8 +177,7 @@ class Segmented:
         else:
             low = resize_uint8(target, 1 / s, kernel=kernel, window=(top, left, height, width))
         starts = (top * s, left * s)
-        places = [_nearest(*sides) for sides in zip(covered, target.shape, starts, cut.shape, strict=False)]
-        maps = self._maps(scene, places)
+        maps = self._maps(scene, *map(_nearest, covered, target.shape, starts, cut.shape))
         found = scene.category if self.category == "name" else int(maps.sum(axis=(1, 2), dtype=np.int64).argmax())
         return {
             "input": to_tensor(turn(low)),
@@ -230,9 +229,8 @@ class Segmented:
         out: Array = cv2.resize(np.ascontiguousarray(target), (width, height), interpolation=method)
         return out.reshape(height, width, target.shape[2])
 
-    def _maps(self, scene: _Scene, places: Sequence[Array]) -> Array:
+    def _maps(self, scene: _Scene, rows: Array, columns: Array) -> Array:
         """(classes, h, w) uint8, at these rows and columns of the maps' file."""
-        rows, columns = places
         if scene.maps is None:
             return as_bytes(np.zeros((len(rows), len(columns)), np.uint8), self.classes)
         try:
