@@ -231,7 +231,7 @@ def test_every_key_of_the_dialect_is_tried():
 
 
 def test_native_keys_of_datasets_are_those_of_the_classes():
-    for name in ("aligned", "single"):
+    for name in ("aligned", "single", "segmented"):
         assert {*parameters(DATASETS[name])} <= {*trainner_data.OWN}
 
 

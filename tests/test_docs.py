@@ -30,16 +30,30 @@ COMMANDS = {
     "training-sr.md": 8,
     "testing.md": 5,
     "training-ppon.md": 4,
+    "training-sftgan.md": 5,
     "training-srflow.md": 3,
     "architecture.md": 2,
     "models.md": 6,
     "srflow-tools.md": 6,
 }
 """How many there are on each page."""
+SFTGAN = [
+    c.replace("MODELS", "experiments/pretrained_models").replace("DATA", "datasets/mine/train")
+    for c in (
+        "python scripts/test_seg.py -i DATA/img -o DATA/bicseg -m MODELS/segmentation_OST_bic.pth --format npz --preview",
+        "python scripts/transfer_params_sft.py -m MODELS/srresnet_x4.pth -o MODELS/sft_net_ini.pth",
+        "python train.py -opt options/sr/train_sftgan.yml --check",
+        "python train.py -opt options/sr/train_sftgan.yml",
+        "python test.py -opt options/sr/test_sftgan.yml",
+    )
+]
 SKIPPED = {
     "pip install -e .": "it installs",
     "pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu": "it installs",
     "pip install -e '.[test]'": "it installs",
+    **dict.fromkeys(
+        SFTGAN, "it needs labelled images and published weights; see test_sftgan_model and test_seg_scripts"
+    ),
     "pytest": "it would run itself",
     "tensorboard --logdir tb_logger": "it is a server that never ends",
     'python train.py -opt options/sr/train_sr.yml --set "gpu_ids=[0, 1]"': "it wants two GPUs; see test_distributed.py",

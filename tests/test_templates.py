@@ -29,6 +29,12 @@ SMALL = {
         "network_G={which_model_G: srflow_net, nf: 8, nb: 2, gc: 4, flow: {K: 1, stackRRDB: {blocks: [0, 1]}}}",
         "path.load_submodule=false",
     ],
+    "train_sftgan": [
+        "network_G={which_model_G: sft_net, nf: 8, nb: 1, cond_nc: 4, cond_nf: 8}",
+        "network_D={which_model_D: dis_acd, nf: 8, size: 32}",
+        "datasets.train.dataroot_seg=MAPS",
+        "datasets.val.dataroot_seg=MAPS",
+    ],
     "quickstart": ["network_G.nf=8", "network_G.num_conv=1"],
 }
 
@@ -53,6 +59,10 @@ def small(tmp_path, hub, monkeypatch):
     """The settings that make a template small, for these photographs."""
     monkeypatch.setenv("TORCH_HOME", str(hub))
     data = photographs(tmp_path / "HR", count=4, size=64)
+    (tmp_path / "maps").mkdir()
+    for file in data.iterdir():
+        sky = np.full((8, 64, 64), [[[255 * (n == 1)]] for n in range(8)], np.uint8)
+        np.savez(tmp_path / "maps" / f"{file.stem}.npz", maps=sky)
 
     def settings(path: Path, *more: str) -> list[str]:
         common = [
@@ -62,14 +72,15 @@ def small(tmp_path, hub, monkeypatch):
             "logger.save_checkpoint_freq=2", "use_tb_logger=false", "sample_photographs=null",
         ]  # fmt: skip
         pretrain = [] if path.stem == "quickstart" else ["path.pretrain_model_G=null"]
-        return [*common, *pretrain, *SMALL[path.stem], *more]
+        own = [setting.replace("MAPS", str(tmp_path / "maps")) for setting in SMALL[path.stem]]
+        return [*common, *pretrain, *own, *more]
 
     return settings
 
 
 def test_templates_were_found():
     assert [p.name for p in TRAINING] == [
-        *("quickstart.yml", "train_ppon.yml", "train_ppon_finetune.yml"),
+        *("quickstart.yml", "train_ppon.yml", "train_ppon_finetune.yml", "train_sftgan.yml"),
         *("train_sr.json", "train_sr.yml", "train_sr_psnr.yml", "train_srflow.yml"),
     ]
 

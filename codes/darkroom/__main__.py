@@ -13,6 +13,7 @@ TOOLS = {
     "interpolate": ("darkroom.cli.interpolate", "mix models of one architecture"),
     "extract": ("darkroom.cli.extract", "take averaged weights out of a state or a file"),
     "export": ("darkroom.cli.export", "write a model as ONNX"),
+    "segment": ("darkroom.cli.segment", "make the segmentation maps that SFTGAN reads"),
     "srflow": ("darkroom.cli.srflow", "draw, restore and mix images with the latents of an SRFlow model"),
     "options": ("darkroom.cli.options", "write the reference of all options and its JSON schema"),
 }

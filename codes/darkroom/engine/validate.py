@@ -131,7 +131,8 @@ class Validate:
         if self.files is not None:
             name = folder + Path(str(batch["path"][0])).stem
             try:
-                self.files.save(name, loop.step, {k: v.cpu() for k, v in rounded.items()})
+                shown = {k: rounded[k].cpu() for k in (*outputs, "input", "target") if k in rounded}
+                self.files.save(name, loop.step, shown)
             except OSError as error:
                 self.log.warn(f"A validation image could not be written: {error}")
             self.log.image(f"val/{name}", rounded[next(iter(outputs))].cpu(), loop.step)

@@ -17,6 +17,7 @@ from .rules import Belongs, Combined, Job, Refused, Rule, Table, Takes, copied, 
 MODES = {
     **dict.fromkeys(("aligned", "lrhr", "lrhrotf", "lrhrc"), "aligned"),
     **dict.fromkeys(("single", "lr"), "single"),
+    **dict.fromkeys(("segmented", "lrhrseg_bg"), "segmented"),
 }
 """Documented modes of the datasets that there are."""
 MODES_LATER = (
@@ -28,7 +29,6 @@ MODES_LATER = (
     "dvd",
     "dvdi",
     "lrhrpbr",
-    "lrhrseg_bg",
 )
 
 CUBIC = ("cubic", "bicubic", "matlab_bicubic")
@@ -64,6 +64,10 @@ OWN: Table = {
     "channels": Takes("channels", int),
     "kernel": Takes("kernel"),
     "small": Takes("small", str),
+    **{key: Takes(key) for key in ("maps", "background", "shrink", "categories")},
+    "background_share": Takes("background_share", float),
+    "classes": Takes("classes", int),
+    "category": Takes("category", str),
     "subset_file": Takes("subset_file", str),
     "limit": Takes("limit", int),
 }
@@ -93,7 +97,8 @@ _ROOTS: Table = {
     "direction": Combined("target, input", str),
     "dataroot_AB": Refused(f"pairs side by side in one image: {_OTHER_MODEL}"),
     "dataroot": Refused(f"pairs side by side in one image: {_OTHER_MODEL}"),
-    "dataroot_HR_bg": later("model sftgan"),
+    "dataroot_HR_bg": Takes("background", Any, _roots),
+    "dataroot_seg": Takes("maps", Any, _roots),
     "dataroot_ref": later("a reference image"),
     "dataroot_kernels": later("downscaling with estimated kernels"),
     "realk_scale": Belongs("dataroot_kernels"),
@@ -234,6 +239,10 @@ def dataset(job: Job, name: str, others: Mapping[str, Collection[str]], *, train
     scale = job.scale()
     if training:
         _for_training(inner, section, scale)
+        if inner.native.get("type") == "segmented" and not {"input", "shrink"} & {*inner.native}:
+            inner.put("shrink", [1.0, 0.9, 0.8, 0.7, 0.6, 0.5], section.where(), "mode")
+    elif inner.native.pop("background", None):
+        job.error(section.where("dataroot_HR_bg"), "dataroot_HR_bg: is for training; remove it here")
     if inner.native.get("type") == "aligned" and scale == 1 and not inner.native.get("input"):
         job.error(section.where(), f"{path}: at scale 1 the input would be the target itself; write dataroot_LR too")
     job.put(path, inner.native, sections.where(name), name)
@@ -256,7 +265,7 @@ def _kind(inner: Job, section: Section, path: str) -> None:
         return
     if kind == "single" and "target" in inner.native and "input" in inner.native:
         kind = "aligned"
-    wanted, root = ("target", "dataroot_HR") if kind == "aligned" else ("input", "dataroot_LR")
+    wanted, root = ("input", "dataroot_LR") if kind == "single" else ("target", "dataroot_HR")
     roots = [k for k, rule in {**_ROOTS, **OWN}.items() if isinstance(rule, Takes) and rule.to == wanted]
     if all(section.get(k) is None for k in roots):
         inner.error(section.where(), f"{path}: mode {mode} needs {root}, the folder of the images")
