@@ -40,7 +40,7 @@ COMMANDS = {
 SFTGAN = [
     c.replace("MODELS", "experiments/pretrained_models").replace("DATA", "datasets/mine/train")
     for c in (
-        "python scripts/test_seg.py -i DATA/img -o DATA/bicseg -m MODELS/segmentation_OST_bic.pth --format npz --preview",
+        "python scripts/test_seg.py -i DATA/img -o DATA/bicseg -m MODELS/seg.pth --format npz --preview",
         "python scripts/transfer_params_sft.py -m MODELS/srresnet_x4.pth -o MODELS/sft_net_ini.pth",
         "python train.py -opt options/sr/train_sftgan.yml --check",
         "python train.py -opt options/sr/train_sftgan.yml",
@@ -397,9 +397,9 @@ def test_messages_are_those_of_the_program():
 
 
 def test_flags_exist():
-    from darkroom.cli import convert, export, extract, interpolate, srflow, swa2normal, test, train
+    from darkroom.cli import convert, export, extract, interpolate, segment, srflow, swa2normal, test, train
 
-    parsers = [m.parser() for m in (convert, export, extract, interpolate, swa2normal, test, train)]
+    parsers = [m.parser() for m in (convert, export, extract, interpolate, segment, swa2normal, test, train)]
     parsers += srflow.parser()._actions[-1].choices.values()
     known = {flag for p in parsers for action in p._actions for flag in action.option_strings}
     for page in (p for p in PAGES if p.name not in GENERATED):
