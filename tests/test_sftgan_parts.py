@@ -282,8 +282,9 @@ def test_acd_is_the_standard_form_and_the_cross_entropy_without_background(mode)
     }
     raw = {"D_real": float(real[0].detach().mean()), "D_fake": float(fake[0].detach().mean())}
     known = [n for n, label in enumerate(CATEGORY.tolist()) if label]
-    raw["D_accuracy"] = sum(int(real[1][n].argmax()) == int(CATEGORY[n]) for n in known) / len(known)
+    right = sum(int(real[1][n].argmax()) == int(CATEGORY[n]) for n in known)
     found = {name: float(value) for name, value in verdict.figures.items()}
+    assert found.pop("D_accuracy") == pytest.approx(right / len(known))
     assert found == pytest.approx({**expected, **raw}, rel=1e-12)
     assert not any(value.requires_grad for value in verdict.figures.values())
     assert float(verdict.loss.detach()) == pytest.approx(sum(expected.values()), rel=1e-12)
