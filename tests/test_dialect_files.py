@@ -37,7 +37,9 @@ def test_template_is_documented_and_valid(name, tmp_path, monkeypatch):
     assert notes == []
 
 
-@pytest.mark.parametrize(("yml", "json"), [("train_sr.yml", "train_sr.json"), ("test_sr.yml", "test_sr.json")])
+@pytest.mark.parametrize(
+    ("yml", "json"), [(f"{name}.yml", f"{name}.json") for name in ("train_sr", "test_sr", "train_sftgan")]
+)
 def test_yaml_and_json_templates_say_the_same(yml, json):
     assert plain(read_options(TEMPLATES / yml).file) == plain(read_options(TEMPLATES / json).file)
 

@@ -264,6 +264,42 @@ def test_no_reward_beyond_real(mode, form):
     assert (free != 0).all() or mode == "lsgan"
 
 
+def test_finalcap_bounds_the_output(tmp_path):
+    run = make(documented(tmp_path, finalcap="clamp"), "network_G={which_model_G: esrgan, nf: 8, nb: 1}")
+    run.close()
+    G, image = run.loop.model.G, torch.rand(1, 3, 8, 8)
+    with torch.no_grad():
+        for parameter in G.parameters():
+            parameter.mul_(20)
+        capped = G(image)
+        G.outm = None
+        free = G(image)
+    assert (capped.min(), capped.max()) == (0, 1)
+    assert free.max() > 1 > 0 > free.min()
+
+
+def test_row_33_an_x4_network_trains_x2_through_unshuffling(tmp_path):
+    path = documented(tmp_path, "top", use_unshuffle=True, unshuffle_scale=2)
+    run = make(path, "network_G={which_model_G: esrgan, nf: 8, nb: 1}")
+    run.train()
+    run.close()
+    saved = torch.load(tmp_path / "experiments/t/models/4_G.pth")
+    assert run.loop.model.G(torch.rand(1, 3, 9, 7)).shape == (1, 3, 18, 14)
+    assert next(iter(saved.values())).shape == (8, 12, 3, 3), "the file is that of an x4 network of 12 channels"
+
+
+def test_who_plays_when_and_at_which_rate(tmp_path):
+    run = make(documented(tmp_path, D_init_iters=2, D_update_ratio=2, niter=6))
+    assert {name: player.rates(0) for name, player in run.loop.players.items()} == {"G": [1e-2], "D": [1e-3]}
+    batches, moved = run.loop.data(0), []
+    for _ in range(6):
+        before = weights(run)
+        run.loop.iterate([run.loop.on_device(next(batches))])
+        moved.append("".join(sorted({k[0] for k, v in weights(run).items() if not torch.equal(before[k], v)})))
+    run.close()
+    assert moved == ["D", "D", "DG", "D", "DG", "D"]
+
+
 def test_cap_at_real_in_an_option_file(tmp_path):
     run = make(documented(tmp_path, gan_opt={"form": "standard", "cap_at_real": True}))
     run.close()

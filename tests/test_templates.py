@@ -80,7 +80,7 @@ def small(tmp_path, hub, monkeypatch):
 
 def test_templates_were_found():
     assert [p.name for p in TRAINING] == [
-        *("quickstart.yml", "train_ppon.yml", "train_ppon_finetune.yml", "train_sftgan.yml"),
+        *("quickstart.yml", "train_ppon.yml", "train_ppon_finetune.yml", "train_sftgan.json", "train_sftgan.yml"),
         *("train_sr.json", "train_sr.yml", "train_sr_psnr.yml", "train_srflow.yml"),
     ]
 

@@ -18,7 +18,7 @@ from torch.nn import functional as F
 from ..core.network import State
 from . import ARCHS
 from .attention import attend
-from .blocks import OutMode, PublicNetwork, Table, cap
+from .blocks import OutMode, PublicNetwork, Table, cap, parameters_to_buffers
 
 _ROUNDS = 10
 _SCALE = 4
@@ -110,7 +110,7 @@ class Round(nn.Module):
         self.SA = SpatialAttention(dim)
         self.last = last
         if last:
-            _parameters_to_buffers(self.weight_down, self.down, self.SA)
+            parameters_to_buffers(self.weight_down, self.down, self.SA)
 
     def forward(self, low: Tensor, before: Tensor | None, guide: Tensor) -> tuple[Tensor, Tensor | None]:
         """(B, dim, h, w) -> (B, dim, 4h, 4w) and, reduced again, (B, dim, h, w).
@@ -191,15 +191,6 @@ def _public(path: str) -> str:
         return path
     number = int(found[1]) - 1 if found[2].startswith("weight") else int(found[1]) + 1
     return f"{found[2]}{number}{found[3]}"
-
-
-def _parameters_to_buffers(*modules: nn.Module | None) -> None:
-    """So that no optimizer, no average of gradients and no count of parameters sees them."""
-    parts = [part for module in modules if module is not None for part in module.modules()]
-    for part in parts:
-        for name, parameter in list(part.named_parameters(recurse=False)):
-            delattr(part, name)
-            part.register_buffer(name, parameter.detach())
 
 
 def _bicubic(x: Tensor, factor: float) -> Tensor:

@@ -321,6 +321,14 @@ def _estimate(network: nn.Module) -> None:
             module.estimate()
 
 
+def parameters_to_buffers(*modules: nn.Module | None) -> None:
+    """What published files hold but no output depends on: kept, and out of sight of optimizers and averages."""
+    for part in (part for module in modules if module is not None for part in module.modules()):
+        for name, parameter in list(part.named_parameters(recurse=False)):
+            delattr(part, name)
+            part.register_buffer(name, parameter.detach())
+
+
 class PublicNetwork(Network):
     """Abstract: a network whose public files have key layouts of their own, given as tables of module names."""
 

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 
 from ..core.network import State
 from . import ARCHS
-from .blocks import PublicNetwork, Table, pad_to_multiple
+from .blocks import PublicNetwork, Table, pad_to_multiple, parameters_to_buffers
 from .flow import Level, log_density, pixels, repeated
 from .rrdb import RRDBNet
 
@@ -102,7 +102,7 @@ class SRFlow(PublicNetwork):
             channels = levels[-1].out_nc
         self.levels = cast("Sequence[Level]", nn.ModuleList(levels))
         self.f = nn.Conv2d(feature_nc, _F_NC[split], 3, padding=1)
-        _parameters_to_buffers(self.f, *self.RRDB.tail[scale.bit_length() - 2 :])
+        parameters_to_buffers(self.f, *self.RRDB.tail[scale.bit_length() - 2 :])
 
     def forward(self, low: Tensor) -> Tensor:
         """(B, in_nc, H, W) -> (B, out_nc, scale*H, scale*W), of temperature 0."""
@@ -306,14 +306,6 @@ def _check(in_nc: int, out_nc: int, nb: int, scale: int, L: int, K: int, blocks:
         raise ValueError(f"expected K of 1 or more and quant above 0, found {K} and {quant}")
     if not blocks or any(not 0 <= block < nb for block in blocks):
         raise ValueError(f"expected blocks, numbers from 0 to {nb - 1} as there are {nb}, found {list(blocks)}")
-
-
-def _parameters_to_buffers(*modules: nn.Module) -> None:
-    """What files hold but the flow never uses is kept, and not trained."""
-    for part in (part for module in modules for part in module.modules()):
-        for name, parameter in list(part.named_parameters(recurse=False)):
-            delattr(part, name)
-            part.register_buffer(name, parameter.detach())
 
 
 def _size(image: Tensor) -> str:

@@ -41,6 +41,9 @@ _METRICS: Mapping[str, Mapping[str, str]] = {
     "psnr_y": {"name": "psnr_y", "type": "psnr", "channel": "y"},
     "ssim_y": {"name": "ssim_y", "type": "ssim", "channel": "y"},
     "lpips": {},
+    "ms-ssim": {},
+    "dists": {},
+    "fid": {},
 }
 _SECTIONS: Mapping[str, Table] = {"path": tables.PATH, "logger": tables.LOGGER, "train": TRAIN}
 
