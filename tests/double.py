@@ -1,5 +1,6 @@
 """Train an option file in float64, where another order of sums does not show: double.py FILE SETTING..."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -19,6 +20,7 @@ def main(path: str, *settings: str) -> None:
     run.loop.prepare = prepare
     run.train()
     run.close()
+    os._exit(0)  # as cli/train.py does, and for its reason
 
 
 if __name__ == "__main__":

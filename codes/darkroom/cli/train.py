@@ -81,7 +81,13 @@ def _train(plan: TrainPlan, path: Path, notes: Sequence[str]) -> int:
         run.summary()
     finally:
         run.close()
-    return 128 + received["signal"] if received else 0
+    code = 128 + received["signal"] if received else 0
+    if "WORLD_SIZE" in os.environ:
+        # one of several processes: torch's threads may abort the interpreter while it shuts down, after all is done
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 if __name__ == "__main__":
