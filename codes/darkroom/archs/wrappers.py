@@ -10,7 +10,17 @@ from ..filters.consistency import Kernel, enforce
 from ..filters.resize import resize
 
 
-class OneImage(Network):
+class Wrapper(Network):
+    """Abstract: a network around ``net``, whose facts are its own."""
+
+    def __init__(self, network: Network) -> None:
+        super().__init__()
+        self.net, self.scale = network, network.scale
+        self.multiple_of = network.multiple_of  # type: ignore[misc]  # known per network, not per class
+        self.half_precision = network.half_precision  # type: ignore[misc]
+
+
+class OneImage(Wrapper):
     """One of the images that ``network`` makes, by its name.
 
     Raises:
@@ -18,27 +28,22 @@ class OneImage(Network):
     """
 
     def __init__(self, network: Network, name: str) -> None:
-        super().__init__()
+        super().__init__(network)
         if name not in network.image_names:
             raise ValueError(f"expected the image to be {' or '.join(network.image_names)}, found {name!r}")
-        self.net, self.scale = network, network.scale
         self.index = network.image_names.index(name)
-        self.multiple_of = network.multiple_of  # type: ignore[misc]  # as the network's own
-        self.half_precision = network.half_precision  # type: ignore[misc]
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, scale*H, scale*W)."""
         return self.net.images(x, self.index + 1)[self.index]
 
 
-class Drawn(Network):
+class Drawn(Wrapper):
     """An image of temperature ``heat``, of a network that can draw one; the same for the same ``seed``."""
 
     def __init__(self, network: Network, heat: float, seed: int) -> None:
-        super().__init__()
-        self.net, self.heat, self.seed, self.scale = network, heat, seed, network.scale
-        self.multiple_of = network.multiple_of  # type: ignore[misc]  # as the network's own
-        self.half_precision = network.half_precision  # type: ignore[misc]
+        super().__init__(network)
+        self.heat, self.seed = heat, seed
         self.replaced = 0
 
     def forward(self, x: Tensor) -> Tensor:
@@ -48,32 +53,28 @@ class Drawn(Network):
         return image
 
 
-class WithMaps(Network):
+class WithMaps(Wrapper):
     """A network that reads maps of what is where, with the network that makes them of the enlarged image."""
 
-    half_precision = False
-
     def __init__(self, network: Network, segmentation: Network) -> None:
-        super().__init__()
-        self.net, self.segmentation, self.scale = network, segmentation, network.scale
-        self.multiple_of = network.multiple_of  # type: ignore[misc]  # as the network's own
+        super().__init__(network)
+        self.segmentation = segmentation
+        self.half_precision = False  # type: ignore[misc]  # nobody has tried the segmentation in it
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, scale*H, scale*W)."""
         return self.net(x, self.segmentation(resize(x, float(self.scale)).clamp(0, 1)))
 
 
-class Consistent(Network):
+class Consistent(Wrapper):
     """What ``network`` makes of an image, made consistent: reduced to the size of the image, it is the image.
 
     Consistency enforcing (CEM), Bahat and Michaeli 2020, https://arxiv.org/abs/1911.10923.
     """
 
     def __init__(self, network: Network, kernel: Kernel = "cubic") -> None:
-        super().__init__()
-        self.net, self.kernel, self.scale = network, kernel, network.scale
-        self.multiple_of = network.multiple_of  # type: ignore[misc]  # as the network's own
-        self.half_precision = network.half_precision  # type: ignore[misc]
+        super().__init__(network)
+        self.kernel = kernel
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, scale*H, scale*W)."""

@@ -11,9 +11,7 @@ import colorsys
 import io
 import os
 import re
-from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -21,17 +19,15 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from ..archs.segmentation import CATEGORIES, OutdoorSceneSeg
-from ..core.errors import DarkroomError, OptionErrors, WeightsError
+from ..core.errors import OptionErrors, WeightsError
 from ..core.network import State
-from ..data.dataset import UnreadableImage
-from ..data.images import Picture, read, write
+from ..data.images import Picture, write
 from ..data.segmented import KEY, MARK, as_bytes
 from ..filters.resize import resize
 from ..inference.allocator import keep_large_buffers
-from ..inference.folder import Failure, Job, Report, UpscaleSettings, plan, to_tensor
+from ..inference.folder import Job, UpscaleSettings, plan, to_tensor, work_through
 from ..inference.sheets import sheet
 from ..inference.weights import load_weights, read_state
 from . import testing
@@ -45,13 +41,9 @@ COLOURS = (
     (153, 0, 255), (17, 85, 204), (106, 168, 79), (224, 102, 102),
 )  # fmt: skip
 """Those in which the published script shows the eight ``CATEGORIES``."""
-READERS, WRITERS = 2, 2
-"""Threads that decode images, and that compress and write maps, beside the network."""
-AHEAD = 3
-"""Images that are read before their turn, and maps that may wait for the disk."""
+THREADS = 2
+"""That decode images, and as many that compress and write maps, beside the network."""
 PREVIEW = "preview"
-_FAILURES = (DarkroomError, OSError, RuntimeError, ValueError, MemoryError)
-"""What one file may meet without ending the others' work."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -95,9 +87,24 @@ def segment(
     network = load_segmentation(model).eval().to(target)
     names = class_names(network.deconv.in_channels)
     say(f"{type(network).__name__} from {model}, on {describe(target)}: {', '.join(names)}")
-    report = _Pipeline(network, target, chosen, say).work_through(jobs, progress)
+
+    def work(job: Job, picture: Picture) -> dict[str, Callable[[Path], None]]:
+        maps = maps_of(network, picture, target, chosen.factor, chosen.low)
+        return {
+            PREVIEW: lambda path: write(path, preview(job.source.name, picture, maps)),
+            "": lambda path: write_maps(path, maps),
+        }
+
+    report = work_through(
+        jobs, work, chosen.skip_existing, save=_write, threads=THREADS, say=say, progress=progress
+    )  # fmt: skip
     say(f"{report}\nMaps: {output}")
     return 1 if report.failed else 0
+
+
+def _write(path: Path, writes: Callable[[Path], None]) -> None:
+    """In a thread that writes, so that it also draws and compresses."""
+    writes(path)
 
 
 def plan_maps(inputs: Sequence[Path], output: Path, settings: SegmentSettings) -> list[Job]:
@@ -109,9 +116,10 @@ def plan_maps(inputs: Sequence[Path], output: Path, settings: SegmentSettings) -
     jobs = []
     for job in plan(inputs, output, UpscaleSettings(suffix=MARK)):
         picture = job.targets[""]
-        targets = {"": picture.with_suffix(f".{settings.format}")}
-        if settings.preview:  # a kind of file that is never taken for maps
+        targets = {}
+        if settings.preview:  # a kind of file that is never taken for maps; first, as it is of no use without them
             targets[PREVIEW] = picture.with_name(f"{picture.stem.removesuffix(MARK)}_{PREVIEW}.jpg")
+        targets[""] = picture.with_suffix(f".{settings.format}")
         jobs.append(Job(job.source, targets))
     return jobs
 
@@ -174,75 +182,6 @@ def _colour(number: int) -> tuple[int, ...]:
     if number < len(COLOURS):
         return COLOURS[number]
     return tuple(round(255 * c) for c in colorsys.hsv_to_rgb(0.618 * number % 1, 0.6, 0.9))
-
-
-class _Pipeline:
-    """Reads images, runs the network and writes maps, all at the same time."""
-
-    def __init__(self, network: OutdoorSceneSeg, device: torch.device, settings: SegmentSettings, say: Say) -> None:
-        self.network, self.device, self.settings, self.say = network, device, settings, say
-
-    def work_through(self, jobs: Sequence[Job], progress: bool) -> Report:
-        """Every job whose files are not there already; one that fails is told, reported, and no reason to stop.
-
-        Raises:
-            KeyboardInterrupt: Ctrl-C; its message says how many are done.
-        """
-        skipped = [j for j in jobs if self.settings.skip_existing and all(t.exists() for t in j.targets.values())]
-        there = {job.source for job in skipped}
-        report = Report(skipped=skipped)
-        todo = deque(job for job in jobs if job.source not in there)
-        reading: deque[tuple[Job, Future[Picture]]] = deque()
-        writing: deque[tuple[Job, Future[None]]] = deque()
-        with (
-            ThreadPoolExecutor(READERS, "reading") as readers,
-            ThreadPoolExecutor(WRITERS, "writing") as writers,
-            tqdm(total=len(todo), unit="file", disable=None if progress else True) as bar,
-        ):
-            try:
-                while todo or reading or writing:
-                    while todo and len(reading) <= AHEAD:
-                        reading.append((todo[0], readers.submit(read, todo.popleft().source)))
-                    if reading:
-                        job, picture = reading.popleft()
-                        writing.append((job, self._computed(job, picture, writers)))
-                    if len(writing) > AHEAD or not reading:
-                        self._account(*writing.popleft(), report)
-                        bar.update()
-            except KeyboardInterrupt:
-                done = len(report.done) + len(report.skipped)
-                raise KeyboardInterrupt(f"{done} of {len(jobs)} files are done") from None
-        return report
-
-    def _computed(self, job: Job, picture: Future[Picture], writers: ThreadPoolExecutor) -> Future[None]:
-        """The maps once they are written, or what prevented that."""
-        try:
-            image = picture.result()
-            maps = maps_of(self.network, image, self.device, self.settings.factor, self.settings.low)
-            return writers.submit(_save, job, image, maps)
-        except _FAILURES as error:
-            failed: Future[None] = Future()
-            failed.set_exception(error.with_traceback(None))  # its frames hold the tensors of the attempt
-            return failed
-
-    def _account(self, job: Job, written: Future[None], report: Report) -> None:
-        try:
-            written.result()
-        except _FAILURES as error:
-            plain = error.reason if isinstance(error, UnreadableImage) else str(error)
-            reason = plain if isinstance(error, DarkroomError) else f"{type(error).__name__}: {plain}"
-            report.failed.append(Failure(job.source, reason))
-            self.say(f"{job.source}: {reason}")
-        else:
-            report.done.append(job)
-
-
-def _save(job: Job, picture: Picture, maps: Array) -> None:
-    for target in job.targets.values():
-        target.parent.mkdir(parents=True, exist_ok=True)
-    if PREVIEW in job.targets:
-        write(job.targets[PREVIEW], preview(job.source.name, picture, maps))
-    write_maps(job.targets[""], maps)  # last, because the others are of no use without it
 
 
 def write_maps(path: Path, probabilities: Array) -> None:

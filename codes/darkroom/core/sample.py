@@ -34,7 +34,7 @@ class Sample:
         Raises:
             KeyError: the name is neither in the batch nor an output; the message lists what there is.
         """
-        name = self._aliases.get(name, name)
+        name = self.meaning(name)
         if name in self._batch:
             return self._batch[name]
         if name not in self._outputs:
@@ -46,7 +46,7 @@ class Sample:
 
     def __contains__(self, name: str) -> bool:
         """Whether ``self[name]`` would give a tensor."""
-        name = self._aliases.get(name, name)
+        name = self.meaning(name)
         return name in self._batch or name in self._rules
 
     def meaning(self, name: str) -> str:
@@ -55,7 +55,7 @@ class Sample:
 
     def detached(self, name: str) -> Tensor:
         """The tensor of that name without its graph; never a second forward pass where one was made before."""
-        name = self._aliases.get(name, name)
+        name = self.meaning(name)
         if name not in self._detached:
             self._detached[name] = self[name].detach()
         return self._detached[name]

@@ -100,8 +100,9 @@ class ImageTerm:
         """The weighted loss of the sample."""
         tensors = {p: s[key] for p, key in self.inputs.items()}
         found = _evaluate(self.loss, self.loss, **tensors)
-        value, figures = found if isinstance(found, Verdict) else (found, {})
-        return Share(self.weight * value, {self.name: (self.weight * value).detach(), **figures})
+        loss, figures = found if isinstance(found, Verdict) else (found, {})
+        value = self.weight * loss
+        return Share(value, {self.name: value.detach(), **figures})
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,9 @@ class Report:
         return "\n".join([counts, *(f"  {f.source}: {f.reason}" for f in self.failed)])
 
 
-Results = Mapping[str, Picture]
+Results = Mapping[str, Any]
+"""What ``save`` writes, by tag."""
+Save = Callable[[Path, Any], None]
 Work = Callable[[Job, Picture], Results]
 OnResult = Callable[[Job, Results], None]
 
@@ -335,12 +337,15 @@ def work_through(
     skip_existing: bool = False,
     on_result: OnResult | None = None,
     *,
+    save: Save = write,
+    threads: int = 1,
     say: Say = tqdm.write,
     progress: bool = True,
 ) -> Report:
-    """Read the source of each job, do ``work``, and write what it returns, by tag, to the job's targets.
+    """Read the source of each job, do ``work``, and ``save`` what it returns, by tag, to the job's targets in order.
 
-    A file that cannot be read, computed or written is told, reported, and no reason to stop.
+    ``threads`` read, and as many write, beside the work, which the caller's does. A file that cannot be read, computed
+    or written is told, reported, and no reason to stop.
 
     Raises:
         KeyboardInterrupt: Ctrl-C; its message says how many are done.
@@ -349,14 +354,14 @@ def work_through(
     report = Report(skipped=[job for job in jobs if job.source in there])
     todo = [job for job in jobs if job.source not in there]
     with (
-        ThreadPoolExecutor(1, "reading") as reader,
-        ThreadPoolExecutor(1, "writing") as writer,
+        ThreadPoolExecutor(threads, "reading") as reader,
+        ThreadPoolExecutor(threads, "writing") as writer,
         tqdm(total=len(todo), unit="file", disable=None if progress else True) as bar,
     ):
-        pictures = _ahead((reader.submit(read, job.source) for job in todo), 1)
-        futures = (_computed(job, picture, work, writer) for job, picture in zip(todo, pictures, strict=True))
+        pictures = _ahead((reader.submit(read, job.source) for job in todo), threads)
+        futures = (_computed(job, picture, work, save, writer) for job, picture in zip(todo, pictures, strict=True))
         try:
-            for job, written in zip(todo, _ahead(futures, _WAITING), strict=True):
+            for job, written in zip(todo, _ahead(futures, max(_WAITING, threads)), strict=True):
                 _account(job, written, report, on_result, say)
                 bar.update()
         except KeyboardInterrupt:
@@ -389,10 +394,12 @@ def _ahead(items: Iterator[T], number: int) -> Iterator[T]:
     yield from begun
 
 
-def _computed(job: Job, picture: Future[Picture], work: Work, writer: ThreadPoolExecutor) -> Future[Results]:
+def _computed(
+    job: Job, picture: Future[Picture], work: Work, save: Save, writer: ThreadPoolExecutor
+) -> Future[Results]:
     """The results of the job once they are written, or what prevented that."""
     try:
-        return writer.submit(_written, job, work(job, picture.result()))
+        return writer.submit(_written, job, work(job, picture.result()), save)
     except _FAILURES as error:
         _LOG.debug("%s failed", job.source, exc_info=True)
         failed: Future[Results] = Future()
@@ -400,10 +407,10 @@ def _computed(job: Job, picture: Future[Picture], work: Work, writer: ThreadPool
         return failed
 
 
-def _written(job: Job, results: Results) -> Results:
+def _written(job: Job, results: Results, save: Save) -> Results:
     for tag, target in job.targets.items():
         target.parent.mkdir(parents=True, exist_ok=True)
-        write(target, results[tag])
+        save(target, results[tag])
     return results
 
 
