@@ -1,5 +1,6 @@
 """Training SRFlow: what learns when, what is written, and that nothing of it is NaN."""
 
+import dataclasses
 import signal
 import time
 
@@ -67,6 +68,18 @@ def test_the_documented_options_reach_the_network_and_the_method(tmp_path):
     assert (flow.scale, len(flow.levels), flow.blocks, flow.quant) == (4, 3, (0, 1), 255)
     assert (model.train_RRDB_delay, model.noise, model.heats, model.n_sample) == (0.5, True, (0.0, 0.9), 2)
     assert sorted(rate for rate in run.loop.players["G"].rates(0)) == [1e-4, 1e-3]
+
+
+def test_validation_measures_the_likelihood_that_training_lowers(tmp_path):
+    run = make(options(tmp_path))
+    model, batch = run.loop.model, run.loop.on_device(next(run.loop.data(0)))
+    one = {name: value[:1] for name, value in batch.items() if name in model.reads}
+    with torch.no_grad():
+        measured = model.figures(model.sample(one))["nll"]
+        trained = torch.stack([model.sample(one)["nll"][0] for _ in range(8)])
+        smooth = dataclasses.replace(model, noise=False).figures(model.sample(one))["nll"]
+    run.close()
+    assert float((trained - measured).abs().max()) < 0.1 < float((smooth - measured).abs())
 
 
 def test_the_encoder_is_frozen_for_half_of_the_run(tmp_path):

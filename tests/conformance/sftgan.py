@@ -76,7 +76,7 @@ def losses(case: Case) -> dict[str, Any]:
     loss = AuxiliaryClassifierGAN(case.data["option"].get("gan_type", "vanilla"))
     verdict = loss.discriminator(scores_themselves, fake, real, category)
     cls = classification(fake[1], category)
-    total = loss.generator(scores_themselves, fake, real, category)
+    total = loss.generator(scores_themselves, fake, real, category).loss
     found = {"l_g_gan": total - cls, "l_g_cls": cls, "l_g": total, "l_g_total": total}
     found |= {"l_d": verdict.loss, "l_d_total": verdict.loss, **verdict.figures}
     return _wanted(case, found, given, {"g": total, "d": verdict.loss})

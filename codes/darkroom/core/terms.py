@@ -40,11 +40,11 @@ class Verdict(NamedTuple):
 class AdversarialLoss(Loss):
     """A loss with two sides, one for each player of the game.
 
-    ``generator(critic, fake, real)`` returns a scalar, ``discriminator(critic, fake, real)`` a ``Verdict``.
-    Both may take more tensors by name.
+    ``generator(critic, fake, real)`` returns a scalar, ``discriminator(critic, fake, real)`` a ``Verdict``; so may
+    ``generator``. Both may take more tensors by name.
     """
 
-    generator: Callable[..., Tensor]
+    generator: Callable[..., Tensor | Verdict]
     discriminator: Callable[..., Verdict]
     compares_maps: bool = False
     """Whether it needs a critic that returns its feature maps with its scores."""
@@ -99,8 +99,7 @@ class ImageTerm:
     def __call__(self, s: Sample) -> Share:
         """The weighted loss of the sample."""
         tensors = {p: s[key] for p, key in self.inputs.items()}
-        found = _evaluate(self.loss, self.loss, **tensors)
-        loss, figures = found if isinstance(found, Verdict) else (found, {})
+        loss, figures = _verdict(_evaluate(self.loss, self.loss, **tensors))
         value = self.weight * loss
         return Share(value, {self.name: value.detach(), **figures})
 
@@ -122,8 +121,9 @@ class FoolTerm:
     def __call__(self, s: Sample) -> Share:
         """The weighted loss of the sample."""
         images = _judged({p: s[key] for p, key in self.inputs.items()}, s, self.given, self.view)
-        value = self.weight * _evaluate(self.loss, self.loss.generator, self.critic, **images)
-        return Share(value, {f"l_g_{self.name}": value.detach()})
+        loss, figures = _verdict(_evaluate(self.loss, self.loss.generator, self.critic, **images))
+        value = self.weight * loss
+        return Share(value, {f"l_g_{self.name}": value.detach(), **figures})
 
 
 @dataclass(frozen=True)
@@ -155,6 +155,10 @@ def _judged(images: dict[str, Tensor], s: Sample, given: str | None, view: View)
         return images | view(judged, ())
     seen = view({**judged, "given": s[given]}, ("given",))
     return images | {p: torch.cat([seen["given"], seen[p]], dim=1) for p in judged}
+
+
+def _verdict(found: Tensor | Verdict) -> Verdict:
+    return found if isinstance(found, Verdict) else Verdict(found, {})
 
 
 def _evaluate(loss: Loss, function: Callable[..., Any], *critic: Critic, **tensors: Any) -> Any:

@@ -52,11 +52,12 @@ class AuxiliaryClassifierGAN(AdversarialLoss):
             raise ValueError(f"gp_weight: only mode wgan-gp has a gradient penalty, not {mode!r}")
         self.gan = GAN(mode, "standard", real_label, fake_label, gp_weight)
 
-    def generator(self, critic: Critic, fake: Tensor, real: Tensor, category: Tensor) -> Tensor:
-        """A scalar; ``category`` (B,) are the classes of the images, integers, 0 for background."""
+    def generator(self, critic: Critic, fake: Tensor, real: Tensor, category: Tensor) -> Verdict:
+        """Both losses, and ``l_g_cls``; ``category`` (B,) are the classes of the images, integers, 0 for background."""
         judge = _ScoresOnly(critic)
         fooled = self.gan.generator(judge, fake, real)
-        return fooled + classification(judge.logits[fake], category)
+        classes = classification(judge.logits[fake], category)
+        return Verdict(fooled + classes, {"l_g_cls": classes.detach()})
 
     def discriminator(self, critic: Critic, fake: Tensor, real: Tensor, category: Tensor) -> Verdict:
         """What the critic minimises; figures of ``gan``, ``l_d_cls_real``, ``l_d_cls_fake``, ``D_accuracy``."""

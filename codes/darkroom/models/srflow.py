@@ -39,7 +39,9 @@ class Flow(Protocol):
         """(B,), bits per pixel."""
         ...
 
-    def encode(self, image: Tensor, low: Tensor) -> tuple[Latents, Tensor]:
+    quant: float
+
+    def encode(self, image: Tensor, low: Tensor, add_noise: bool, noise: Tensor) -> tuple[Latents, Tensor]:
         """Latents, and the log-determinant."""
         ...
 
@@ -122,6 +124,9 @@ class SRFlow(Model):
         self.replaced += int(replaced.sum())
         images = {"output": output}
         for heat in self.heats if self.heats != (0.0,) else ():
+            if heat == 0:  # no sample differs from the first image
+                images |= {f"h0_{n}": output for n in range(self.n_sample)}
+                continue
             z = self.G.draw(low, [heat] * self.n_sample, torch.Generator().manual_seed(0))
             samples, replaced = self.G.decode_safely(low, z, features=features)
             self.replaced += int(replaced.sum())
@@ -129,7 +134,7 @@ class SRFlow(Model):
         return images
 
     def figures(self, sample: Sample) -> dict[str, Tensor]:
-        """``nll`` in bits per pixel, ``nll_dim`` per value of it, and ``latent_score``.
+        """``nll`` in bits per pixel, as it is trained, ``nll_dim`` per value of it, and ``latent_score``.
 
         That is the mean, over the places of all latents, of the distance of their mean square from 1, which it is for
         a normal distribution.
@@ -138,7 +143,8 @@ class SRFlow(Model):
         height, width = (side // multiple * multiple for side in sample["input"].shape[-2:])
         low = sample["input"][..., :height, :width]
         target = sample["target"][..., : height * self.G.scale, : width * self.G.scale]
-        z, logdet = self.G.encode(target, low)
+        noise = torch.rand(target.shape, generator=torch.Generator().manual_seed(0)).to(target) - 0.5
+        z, logdet = self.G.encode(target, low, self.noise, noise / self.G.quant)
         nll = self.G.bits(z, logdet).mean()
         score = torch.cat([(part.square().mean(1) - 1).abs().flatten() for part in z]).mean()
         return {"nll": nll, "nll_dim": nll / target.shape[1], "latent_score": score}
