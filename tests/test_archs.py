@@ -17,7 +17,7 @@ from darkroom.archs.rrdb import RRDBNet
 from darkroom.archs.srresnet import MSRResNet, SRResNet
 from darkroom.core.network import Network
 
-FEWEST = 46
+FEWEST = 57
 """Names that the package registers at least."""
 
 SMALL = {"nf": 8, "nb": 2, "gc": 4, "num_conv": 2, "n_layers": 2, "hidden": 8, "unf": 8, "ngf": 8, "n_blocks": 2}
@@ -29,11 +29,12 @@ TINY: dict[str, dict] = {
     "abpn_net": {"dim": 8},
     "srflow": {"K": 1, "hidden_channels": 8},
     "srflow_net": {"K": 1, "hidden_channels": 8},
+    **{name: {"num_downs": 6} for name in ("unet", "unet_net", "unet_256")},  # unet_128 is as large as its name says
 }
 """Other arguments of single architectures."""
 SHUT = ("srflow", "srflow_net")
 """Networks whose last layers are 0 at the start, so that no input moves their output: they are nudged."""
-CRITICS = ("patchgan", "vgg_discriminator", "unet_discriminator", "sft_discriminator")
+CRITICS = ("patchgan", "vgg_discriminator", "unet_discriminator", "sft_discriminator", "wbc_discriminator")
 """Modules of networks that judge images instead of making them."""
 ELSEWHERE: tuple[str, ...] = ("locnet", "spandrel", "sft", "segmentation")
 """Modules of networks that take more than one image, or make none; they are tested beside their own tests."""

@@ -19,6 +19,16 @@ COMPLETE = {
     *("rrdb", "srresnet", "msrresnet", "srvgg", "espcn", "pan", "a2n", "abpn", "asrresnet", "ppon", "disc"),
     *("loss", "gan", "lpips", "metric", "imresize", "sched", "features", "util_shuffle"),
     *("patchgan", "pixelgan", "multiscale", "unetdisc", "keys_patchgan", "keys_wbc_discriminator"),
+    *(
+        "cyclegan_resnet",
+        "resnet",
+        "keys_resnet",
+        "pix2pix_unet",
+        "keys_unet",
+        "wbc_unet",
+        "keys_wbcunet",
+        "wbc_tf_disc",
+    ),
 }
 """Families (sr) and adapter names (i2i) whose cases must all run; add a family when it passes."""
 FEWEST = 205

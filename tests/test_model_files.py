@@ -351,7 +351,7 @@ def test_old_keys_of_spandrels_architectures_load(tmp_path):
 
 # What spandrel makes of the files that we write.
 
-UNKNOWN = ("srresnet", "espcn", "ppon", "pan", "a2n", "abpn", "asrresnet", "srflow", "unet", "resnet", "wbcunet")
+UNKNOWN = ("srresnet", "espcn", "ppon", "pan", "a2n", "abpn", "asrresnet", "srflow", "unet", "resnet", "wbc")
 """Modules of networks that spandrel does not know at all."""
 VARIANTS = {
     "rrdb": [
@@ -374,9 +374,9 @@ def family(name):
 
 def rows():
     """(name, options) of every file that is tried."""
-    others = ("patchgan", "vgg_discriminator", "unet_discriminator", "sft_discriminator", "spandrel")
+    critics = ("patchgan", "vgg_discriminator", "unet_discriminator", "sft_discriminator", "wbc_discriminator")
     more_inputs = ("locnet", "sft", "segmentation")
-    names = {ARCHS[name]: name for name in ARCHS if family(name) not in (*others, *more_inputs)}
+    names = {ARCHS[name]: name for name in ARCHS if family(name) not in (*critics, *more_inputs, "spandrel")}
     first = {family(name): name for name in reversed(names.values())}
     tried = {name: VARIANTS.get(family(name), [{}]) if name == first[family(name)] else [{}] for name in names.values()}
     return [(name, options) for name, variants in tried.items() for options in variants]

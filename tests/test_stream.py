@@ -13,10 +13,10 @@ import torch
 
 from darkroom.core.errors import DataError
 from darkroom.data.aligned import Aligned
-from darkroom.data.dataset import UnreadableImage
+from darkroom.data.dataset import Group, UnreadableImage
 from darkroom.data.images import write
 from darkroom.data.single import Single
-from darkroom.data.stream import draws, generator, order, stream, to_unit, whole
+from darkroom.data.stream import Batches, draws, earlier, generator, order, prove, stream, to_unit, whole
 
 
 class Numbers:
@@ -36,6 +36,15 @@ class Numbers:
             raise UnreadableImage(f"{index}.png", "it is broken")
         value = torch.full((1, 2, 2), index % 256, dtype=self.dtype)
         return {"target": value, "chance": torch.tensor(rng.random()), "path": f"{index}.png"}
+
+
+class Groups(Numbers):
+    """Items of three groups: 0 to 4, 5 to 15, 16 and 17."""
+
+    groups = (Group(5, 2.0), Group(11, 5.0), Group(2, 0.5))
+
+    def __init__(self, broken=()):
+        super().__init__(18, broken)
 
 
 class Fatal(Numbers):
@@ -232,6 +241,101 @@ def test_whole_is_shared_without_overlap(length, world):
     alone = {b["index"][0]: float(b["chance"]) for b in whole(Numbers(length))}
     shared = {b["index"][0]: float(b["chance"]) for rank in range(world) for b in whole(Numbers(length), rank, world)}
     assert shared == alone
+
+
+# datasets of several groups, of which a batch has one
+
+
+def members(batches):
+    """The items of each batch."""
+    return [[int(path.removesuffix(".png")) for path in batch["path"]] for batch in batches]
+
+
+def group_of(items):
+    (group,) = {(item >= 5) + (item >= 16) for item in items}
+    return group
+
+
+def permutation(seed, epoch, length):
+    return np.random.Generator(np.random.Philox(key=np.array([seed, 2**63 + epoch], np.uint64))).permutation(length)
+
+
+def test_a_dataset_of_one_group_is_drawn_as_ever():
+    for rank, world, start in ((0, 1, 0), (1, 3, 0), (2, 3, 40)):
+        sampler = Batches([Group(10, 3.0)], 4, 7, rank, world)
+        sampler.start = start
+        for n, batch in zip(range(start, start + 9), sampler, strict=False):
+            numbers = range((n * world + rank) * 4, (n * world + rank) * 4 + 4)
+            assert batch == [(permutation(7, d // 10, 10)[d % 10], d) for d in numbers]
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_a_batch_has_one_group_and_an_epoch_of_it_every_item_once(batch_size):
+    found = members(take(Groups(), 150, batch_size))
+    drawn = {group: [n for items in found if group_of(items) == group for n in items] for group in range(3)}
+    for group, (first, length) in enumerate(((0, 5), (5, 11), (16, 2))):
+        epochs = [drawn[group][n : n + length] for n in range(0, len(drawn[group]) - length + 1, length)]
+        assert len(epochs) > 2
+        assert all(sorted(epoch) == [*range(first, first + length)] for epoch in epochs)
+        assert length < 3 or len({tuple(epoch) for epoch in epochs}) > len(epochs) // 2
+
+
+def test_random_numbers_of_grouped_items_are_their_own():
+    found = [float(chance) for batch in take(Groups(), 60, 4) for chance in batch["chance"]]
+    assert found == [float(np.float32(generator(7, d).random())) for d in range(240)]
+
+
+def test_groups_are_taken_by_their_shares():
+    """Hoeffding: of n choices, a share is off by more than e with a chance below 2 exp(-2 n e^2)."""
+    count, shares = 200_000, (2.0, 5.0, 0.5)
+    bound = (np.log(2 / 1e-9) / 2 / count) ** 0.5
+    for seed in (0, 7, -3):
+        found = np.array(earlier(seed, count, shares))
+        assert found.sum() == count
+        assert np.abs(found / count - np.array(shares) / 7.5).max() < bound
+    assert earlier(0, count, shares) != earlier(7, count, shares)
+    assert earlier(3, 70_000, (1.0, 4.0)) == earlier(3, 70_000, (0.2, 0.8))
+
+
+def test_earlier_batches_are_counted_as_they_were_drawn():
+    """Also across the blocks in which choices are made."""
+    shares = tuple(group.share for group in Groups.groups)
+    for start, count in ((0, 300), (2**16 - 40, 80), (1_000_000, 20)):
+        sampler = Batches(Groups.groups, 2, 7, 0, 1)
+        sampler.start = start
+        counts = earlier(7, start, shares)
+        for n, batch in zip(range(start, start + count), sampler, strict=False):
+            assert earlier(7, n, shares) == counts
+            group = group_of([draw.item for draw in batch])
+            places = [2 * counts[group], 2 * counts[group] + 1]
+            first, length = ((0, 5), (5, 11), (16, 2))[group]
+            expected = [first + order(7, d // length, length, group)[d % length] for d in places]
+            assert [draw.item for draw in batch] == expected
+            assert [draw.number for draw in batch] == [2 * n, 2 * n + 1]
+            counts[group] += 1
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_grouped_batches_go_on_where_they_were(workers):
+    through = samples(take(Groups(), 30, 4))
+    assert samples(take(Groups(), 30, 4, workers=workers)) == through
+    assert samples(take(Groups(), 12, 4, start=18, workers=workers)) == through[72:]
+
+
+def test_processes_take_the_same_group_and_share_its_draws():
+    one = take(Groups(), 20, 6)
+    two = [take(Groups(), 20, 3, rank=rank, world=2) for rank in (0, 1)]
+    assert samples(one) == [s for pair in zip(*two, strict=True) for s in samples(pair)]
+    assert len({group_of(items) for items in members(one)}) == 3
+
+
+def test_a_broken_item_is_replaced_by_one_of_its_group():
+    sound, found = (members(take(Groups(broken), 80, 3)) for broken in ((), (4, 15, 16)))
+    stands_for = {4: 0, 15: 5, 16: 17}
+    assert found == [[stands_for.get(item, item) for item in items] for items in sound]
+    assert prove(Groups(), 7)["path"] == [f"{order(7, 0, 5)[0]}.png"]
+    with pytest.raises(DataError, match="none of the 2 items"):
+        prove(Groups(broken=(16, 17)), 7)
 
 
 def folder(path, count=12):

@@ -191,7 +191,7 @@ def _returned(row: dict[str, Any]) -> list[list[float]]:
                 slots[n] = draws.randint(0, size - 1) if coins[n] > 0.5 else 0
             seen += 1
         with patch.multiple(
-            torch, rand=lambda _, c=coins: torch.tensor(c), randint=lambda *_, s=slots: torch.tensor(s)
+            torch, rand=lambda _, c=coins, **__: torch.tensor(c), randint=lambda *_, s=slots, **__: torch.tensor(s)
         ):
             found.append(images(torch.tensor(query, dtype=torch.float32).reshape(-1, 1, 1, 1)).flatten().tolist())
     return found

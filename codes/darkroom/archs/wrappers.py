@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..core.network import Network
 from ..filters.consistency import Kernel, enforce
+from ..filters.guided import guided_filter
 from ..filters.resize import resize
 
 
@@ -18,6 +19,7 @@ class Wrapper(Network):
         self.net, self.scale = network, network.scale
         self.multiple_of = network.multiple_of  # type: ignore[misc]  # known per network, not per class
         self.half_precision = network.half_precision  # type: ignore[misc]
+        self.keeps_gray = network.keeps_gray  # type: ignore[misc]
 
 
 class OneImage(Wrapper):
@@ -79,3 +81,51 @@ class Consistent(Wrapper):
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, C, scale*H, scale*W)."""
         return enforce(self.net(x), x, self.scale, self.kernel)
+
+
+class Unsigned(Wrapper):
+    """A network that works in [-1, 1], for images in [0, 1]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', scale*H, scale*W)."""
+        image: Tensor = self.net(x * 2 - 1)
+        return (image + 1) / 2
+
+
+class Guided(Wrapper):
+    """What ``network`` makes of an image, its edges guided by the image; ``eps`` is how smooth it becomes between them.
+
+    White-box cartoonization, Wang and Yu 2020, section 3.4.
+    """
+
+    def __init__(self, network: Network, radius: int, eps: float) -> None:
+        super().__init__(network)
+        self.radius, self.eps = radius, eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C, H, W)."""
+        return guided_filter(x, self.net(x), self.radius, self.eps)
+
+
+class Lively(Wrapper):
+    """A network some of whose layers stay in training mode: dropout, drawn from ``seed``, or batch norms."""
+
+    def __init__(self, network: Network, seed: int, *, dropout: bool, batch_statistics: bool) -> None:
+        super().__init__(network)
+        self.seed = seed
+        self.kinds = (nn.Dropout,) * dropout + (nn.BatchNorm2d,) * batch_statistics
+
+    def train(self, mode: bool = True) -> Lively:
+        """All layers but those that stay in training mode."""
+        super().train(mode)
+        for layer in self.net.modules():
+            if isinstance(layer, self.kinds):
+                layer.train()
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, C', scale*H, scale*W); the same for the same image."""
+        with torch.random.fork_rng([x.device] if x.is_cuda else []):
+            torch.manual_seed(self.seed)
+            image: Tensor = self.net(x)
+        return image

@@ -72,7 +72,7 @@ def _look(name: str, dataset: Any, scale: int) -> Survey:
     with tqdm(total=len(dataset), unit="file", desc=f"headers of {name}", disable=None) as bar:
 
         def progress(done: int, total: int) -> None:
-            del total
+            bar.total = total
             bar.update(done - bar.n)
 
         found = survey(dataset.pairs(), scale, dataset.crop, dataset.strays, progress)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from ..config.options import SWAOptions, TrainOptions
-from ..config.planner import Planner
+from ..config.planner import Plan, Planner
 from ..config.typed import parameters
 from ..core.errors import OptionErrors
 from ..core.model import Model
@@ -18,6 +19,7 @@ from ..core.network import Network
 from ..core.phases import Phase
 from ..core.terms import AdversarialLoss, FoolTerm, ImageTerm, JudgeTerm, Term, View, unchanged
 from ..data.batch_augment import OneOf
+from ..data.dataset import ImageDataset
 from ..data.stream import to_unit
 from ..engine import distributed
 from ..engine.experiment import Experiment
@@ -86,19 +88,37 @@ def _pretrained(networks: Mapping[str, Network], path: str) -> Network:
     return module
 
 
+def generators(plan: TrainPlan, model: Model) -> dict[str, Network]:
+    """The networks that are no critics."""
+    critics = {t.options.critic or "D" for t in plan.terms if t.adversarial}
+    return {n: m for n, m in model.networks.items() if n not in critics and isinstance(m, Network)}
+
+
+def make_dataset(planned: Plan, plan: TrainPlan, model: Model) -> ImageDataset:
+    """The dataset; one that rounds sizes is told what the networks need, unless the options say it.
+
+    Raises:
+        DarkroomError: its files are not there, or its images would not fit the networks.
+    """
+    given = {}
+    if "multiple_of" in parameters(planned.factory) and "multiple_of" not in planned.arguments:
+        given["multiple_of"] = math.lcm(*(network.multiple_of for network in generators(plan, model).values()))
+    dataset: ImageDataset = planned.make(**given)
+    return dataset
+
+
 def make_averages(plan: TrainPlan, model: Model, players: Mapping[str, Player]) -> dict[str, Average]:
     """The averages of the generators' weights that the options ask for: ``ema``, ``swa``, ``sf`` (schedule-free)."""
-    critics = {t.options.critic or "D" for t in plan.terms if t.adversarial}
-    generators = {n: m for n, m in model.networks.items() if n not in critics}
+    judged: dict[str, nn.Module] = {**generators(plan, model)}
     averages: dict[str, Average] = {}
-    optimizers = {n: players[p].optimizer for p in players for n in plan.players[p].owned if n in generators}
+    optimizers = {n: players[p].optimizer for p in players for n in plan.players[p].owned if n in judged}
     free = {n: o for n, o in optimizers.items() if is_schedule_free(o)}
     if free:
-        averages["sf"] = ScheduleFreeWeights({n: generators[n] for n in free}, free)
+        averages["sf"] = ScheduleFreeWeights({n: judged[n] for n in free}, free)
     if plan.ema is not None:
-        averages["ema"] = exponential(generators, plan.ema.decay)
+        averages["ema"] = exponential(judged, plan.ema.decay)
     if plan.swa is not None:
-        averages["swa"] = equal(generators, swa_start(plan.swa, plan.train), plan.swa.every)
+        averages["swa"] = equal(judged, swa_start(plan.swa, plan.train), plan.swa.every)
     return averages
 
 
@@ -144,16 +164,17 @@ def make_terms(plan: TrainPlan, t: TermPlan, model: Model, device: torch.device)
     """The term of a loss; of an adversarial one, a term for each side."""
     o, loss, player = t.options, t.loss.make(), player_of(plan, t)
     if not isinstance(loss, AdversarialLoss):
-        return [ImageTerm(t.name, player, o.weight, loss, t.inputs)]
+        signed = model.is_signed and loss.unit_range
+        return [ImageTerm(t.name, player, o.weight, loss, t.inputs, o.scale, signed)]
     judge = o.critic or "D"
     owner = next(n for n, p in plan.players.items() if judge in p.owned)
-    pool: Callable[[Tensor], Tensor] = ImagePool(o.pool).to(device) if o.pool else _itself
+    pool: Callable[[Tensor], Tensor] = ImagePool(o.pool, plan.run.seed).to(device) if o.pool else _itself
     critic = model.networks[judge]
     if loss.compares_maps and not critic.get_feats:
         what = f"feature_weight compares feature maps, which network_{judge} does not give"
         raise OptionErrors([f"{t.loss.where}: {what}; write get_feats: true there, or take one that has this option"])
     view: View = Augment(o.augment) if o.augment else unchanged
-    fool = FoolTerm(t.name, player, o.weight, loss, critic, t.inputs, o.given, view)
+    fool = FoolTerm(t.name, player, o.weight, loss, critic, t.inputs, o.given, view, o.scale)
     return [fool, JudgeTerm(t.name, owner, loss, critic, t.inputs, o.given, view, pool)]
 
 

@@ -17,7 +17,7 @@ def check_folders(p: Planner, datasets: Mapping[str, Plan], made: str | None = N
         OptionErrors: some are not there.
     """
     for name, planned in datasets.items():
-        for key in ("target", "input", "maps", "background"):
+        for key in ("target", "input", "combined", "a", "b", "maps", "background"):
             roots = planned.arguments.get(key) or ()
             for root in (roots,) if isinstance(roots, str) else roots:
                 path = Path(root).expanduser()

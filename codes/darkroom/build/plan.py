@@ -16,6 +16,7 @@ from ..config.options import (
     SECTIONS,
     AugmentOptions,
     CheckpointOptions,
+    DisplayOptions,
     EMAOptions,
     LoaderOptions,
     LogOptions,
@@ -90,6 +91,7 @@ class TrainPlan:
     run: RunOptions
     train: TrainOptions
     validate: ValidateOptions
+    display: DisplayOptions | None
     checkpoint: CheckpointOptions
     logger: LogOptions
     path: PathOptions
@@ -174,6 +176,7 @@ def plan_training(options: Options) -> TrainPlan:
     run = p.options(RunOptions, file.only(TOP), "the top of the file")
     train = p.options(TrainOptions, file.section("train"))
     validate = p.options(ValidateOptions, file.section("validate"))
+    display = p.options(DisplayOptions, file.section("display")) if "display" in file else None
     checkpoint = p.options(CheckpointOptions, file.section("checkpoint"))
     logger = p.options(LogOptions, file.section("logger"))
     path = p.options(PathOptions, file.section("path"))
@@ -189,9 +192,9 @@ def plan_training(options: Options) -> TrainPlan:
     p.check()
     assert run and train and validate and checkpoint and logger and path and model and loader and dataset
     plan = TrainPlan(
-        file=file, run=run, train=train, validate=validate, checkpoint=checkpoint, logger=logger, path=path, ema=ema,
-        swa=swa, model=model, networks=networks, players=players, terms=terms, phases=phases, loader=loader,
-        dataset=dataset, sets=sets, metrics=metrics, augments=augments,
+        file=file, run=run, train=train, validate=validate, display=display, checkpoint=checkpoint, logger=logger,
+        path=path, ema=ema, swa=swa, model=model, networks=networks, players=players, terms=terms, phases=phases,
+        loader=loader, dataset=dataset, sets=sets, metrics=metrics, augments=augments,
     )  # fmt: skip
     cross_check(p, plan)
     p.check()

@@ -52,7 +52,7 @@ def _images(run: Run, batch: Mapping[str, Any], scale: int) -> dict[str, Tensor]
     """(C, H, W) images in [0, 1], rounded to 8 bits as they would be saved."""
     assert run.validate is not None
     prepared = run.loop.on_device(batch)
-    outputs = run.validate.outputs(run.loop, prepared)
+    outputs = run.validate.judge(run.loop, prepared)
     given = {k: v.cpu() for k, v in prepared.items() if isinstance(v, Tensor)}
     bicubic = resize(given["input"].float(), scale)[0]
     raw = {

@@ -13,14 +13,14 @@ import numpy as np
 import torch
 
 from ..archs import ARCHS
-from ..archs.wrappers import Consistent, Drawn, OneImage, WithMaps
+from ..archs.wrappers import Consistent, Drawn, Guided, Lively, OneImage, Unsigned, WithMaps
 from ..config.options import MetricOptions, PathOptions, RunOptions, SetOptions, TestOptions
 from ..config.planner import Plan, Planner
 from ..core.errors import DataError, OptionErrors
 from ..core.network import Network
 from ..core.registry import did_you_mean
 from ..data import DATASETS
-from ..data.dataset import ImageDataset
+from ..data.dataset import ImageDataset, Prepared
 from ..data.images import Picture, read
 from ..engine.logs import Log
 from ..filters.resize import resize_uint8
@@ -127,7 +127,7 @@ def run_tests(plan: TestPlan) -> int:
         network = load_network(weights, plan.network, plan.run.scale, plan.path.strict, log.say)
         test = plan.test
         log.say(f"{type(network).__name__} x{network.scale} from {weights}, on {device}")
-        network = _complete(network, plan.path, log.say)
+        network = translating(_complete(network, plan.path, log.say), test, plan.run.seed)
         settings = UpscaleSettings(
             tile=test.tile, overlap=test.overlap, self_ensemble=test.self_ensemble, suffix=test.suffix
         )
@@ -140,7 +140,9 @@ def run_tests(plan: TestPlan) -> int:
             dataset = planned.make()
             kernel = dataset.kernels[0] if dataset.kernels else "cubic"
             metrics = _metrics(plan)
-            test_set = TestSet(name, pairs_of(dataset), upscalers, plan.run.scale, test.comparison, metrics, kernel)
+            whole = dataset.whole if isinstance(dataset, Prepared) else None
+            pairs = pairs_of(dataset)
+            test_set = TestSet(name, pairs, upscalers, plan.run.scale, test.comparison, metrics, kernel, whole)
             failed += len(test_set.run(root / name, settings, log).failed)
     finally:
         log.close()
@@ -163,6 +165,16 @@ def _complete(network: Network, path: PathOptions, say: Callable[[str], None]) -
     for note in load_weights(segmentation, Path(file).expanduser(), path.strict):
         say(note)
     return WithMaps(network, segmentation)
+
+
+def translating(network: Network, test: TestOptions, seed: int = 0) -> Network:
+    """The network as a function of images in [0, 1], with what the options say of image-to-image translation."""
+    signed = network.signed if test.signed is None else test.signed
+    if test.dropout or test.batch_statistics:
+        network = Lively(network, seed, dropout=test.dropout, batch_statistics=test.batch_statistics)
+    if test.guided_filter is not None:
+        network = Guided(network, 1, test.guided_filter)
+    return Unsigned(network) if signed else network
 
 
 def _views(network: Network, test: TestOptions, seed: int) -> dict[str, Network]:
@@ -205,9 +217,15 @@ def _metrics(plan: TestPlan) -> dict[str, Metric | SetMetric]:
 
 
 def pairs_of(dataset: ImageDataset) -> list[tuple[Path | None, Path | None]]:
-    """(target, input) of each item: a target without an input is made small first."""
+    """(target, input) of each item: a target without an input is made small first.
+
+    Raises:
+        OptionErrors: it is not for tests.
+    """
     if "target" in dataset.yields:
         return [(target, given) for target, given in dataset.pairs()]
+    if "input" not in dataset.yields:
+        raise OptionErrors([f"datasets: a test runs on mode single or aligned, not on what gives {dataset.yields}"])
     return [(None, given) for given, _ in dataset.pairs()]
 
 
@@ -230,6 +248,8 @@ class TestSet:
     metrics: Mapping[str, Metric | SetMetric]
     kernel: str = "cubic"
     """What makes the input of a target that has none."""
+    whole: Callable[[Picture, Picture | None], tuple[Picture, Picture | None]] | None = None
+    """Makes input and target of the pictures of two files, where they are not simply these."""
     values: dict[Path, dict[str, Any]] = field(default_factory=dict, init=False)
     """By input, then by metric."""
 
@@ -247,15 +267,23 @@ class TestSet:
         return report
 
     def _work(self, job: Job, picture: Picture) -> Results:
-        given = self._shrunk(picture) if job.source in self._made else picture
+        given, truth = self._pair(job.source, picture)
         results = {suffix: upscaler(given) for suffix, upscaler in self.upscalers.items()}
-        target = self._targets.get(job.source)
-        if target is not None and self.metrics:
-            truth = picture if job.source in self._made else read(target)
-            self.values[job.source] = self._measure(results[""], truth, target)
+        if truth is not None and self.metrics:
+            self.values[job.source] = self._measure(results[""], truth, self._targets[job.source] or job.source)
         if not self.comparison:
             return results
         return {suffix: beside(given, result, self.upscalers[suffix].scale) for suffix, result in results.items()}
+
+    def _pair(self, source: Path, picture: Picture) -> tuple[Picture, Picture | None]:
+        """Input and target."""
+        target = self._targets.get(source)
+        if self.whole is not None:
+            alone = target is None or source in self._made
+            return self.whole(picture, None) if alone else self.whole(read(target or source), picture)
+        if source in self._made:
+            return self._shrunk(picture), picture
+        return picture, None if target is None or not self.metrics else read(target)
 
     def _shrunk(self, picture: Picture) -> Picture:
         height, width = (s // self.scale * self.scale for s in picture.pixels.shape[:2])
@@ -346,6 +374,7 @@ def upscale(
     target = choose_device(parse_device(device), say)
     network = load_network(model, None, scale, strict=True, say=say)
     say(f"{type(network).__name__} x{network.scale} from {model}, on {target}")
+    network = translating(network, TestOptions())
     try:
         chosen = UpscaleSettings(**settings)
     except ValueError as error:

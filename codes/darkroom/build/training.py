@@ -43,6 +43,7 @@ from .parts import (
     frozen_layers,
     make_augment,
     make_averages,
+    make_dataset,
     make_model,
     make_player,
     make_terms,
@@ -53,7 +54,7 @@ from .parts import (
 from .paths import check_pretrained
 from .plan import TrainPlan
 from .summary import summarise
-from .validation import make_validate
+from .validation import make_display, make_judge, make_validate
 
 
 @dataclass(eq=False)
@@ -142,12 +143,12 @@ def make_run(plan: TrainPlan, experiment: Experiment, log: Log) -> Run:
     check_modules(plan, model)
     for network in model.networks.values():
         public_weights(network)  # what cannot be written is told now, not at the first checkpoint
-    dataset = plan.dataset.make()
+    dataset = make_dataset(plan.dataset, plan, model)
     log.say(f"Dataset train: {len(dataset):,} images")
     for note in dataset.notes:
         log.say(note)
     refuse_misfits("train", dataset.pairs(), plan.run.scale)
-    prove(dataset, plan.run.seed)
+    item = prove(dataset, plan.run.seed)
     data = stream(
         dataset, plan.loader.batch_size, plan.run.seed, distributed.rank(), processes(),
         workers=plan.loader.workers, prefetch=plan.loader.prefetch, pin_memory=device.type == "cuda", warn=log.warn,
@@ -164,11 +165,15 @@ def make_run(plan: TrainPlan, experiment: Experiment, log: Log) -> Run:
     epoch = partial(_epoch, plan.loader.batch_size * processes() * plan.train.accumulate, len(dataset))
     observers: list[Observer] = [partial(_observe, schedule) for schedule in plateaus.values()]
     observers += [_keeper(best, saver)] if best else []
-    validate = make_validate(plan, model, experiment, log, averages, epoch, observers)
+    judge = make_judge(plan, model, averages, log)
+    validate = make_validate(plan, model, experiment, log, judge, epoch, observers)
     report, progress = Report(log, epoch, plan.logger.tensorboard_every), Progress(plan.logger.progress)
     chores = [Every(1, progress), Every(plan.logger.every, report)]
     if validate is not None:  # before the save, whose state then knows what the validation found
         chores.append(Every(plan.validate.every, validate))
+    if plan.display is not None:
+        display = make_display(plan, item, model, experiment.folder, log, judge)
+        chores.append(Every(plan.display.every, display))
     loop.chores = [*chores, Every(plan.checkpoint.every, saver)]
     return Run(plan, loop, log, data, saver, report, progress, validate, experiment)
 

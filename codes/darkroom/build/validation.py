@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +16,6 @@ from ..config.options import MetricOptions
 from ..config.planner import Plan
 from ..core.collective import processes
 from ..core.model import Model
-from ..core.network import Network
 from ..data.dataset import ImageDataset
 from ..data.images import write
 from ..data.stream import whole
@@ -23,15 +23,27 @@ from ..data.survey import refuse_misfits
 from ..engine import distributed
 from ..engine.experiment import Experiment
 from ..engine.logs import Log
-from ..engine.validate import ImageFiles, Measure, Observer, Validate, mean
+from ..engine.validate import Display, ImageFiles, Judge, Measure, Observer, Rows, Validate, mean
+from ..inference.sheets import sheet
 from ..inference.tiles import Tiler
 from ..metrics import Metric, SetMetric
 from ..optim.averages import Average
+from .parts import generators, make_dataset
 from .plan import TrainPlan
 
 
+def make_judge(plan: TrainPlan, model: Model, averages: Mapping[str, Average], log: Log) -> Judge:
+    """What runs the model at validation: the averages of its weights that count, in tiles where memory is short."""
+    kinds = [*(["ema"] if plan.ema is not None and plan.ema.validate else []), "swa", "sf"]
+    averaged = next((partial(_averaged, averages[kind]) for kind in kinds if kind in averages), _as_it_is)
+    unit = max((network.multiple_of for network in generators(plan, model).values()), default=1)
+    tile = plan.validate.tile
+    overlap = 32 if tile is None else min(32, tile // 2 // unit * unit)
+    return Judge(partial(_infer, Tiler(plan.run.scale, unit, tile, overlap, say=log.say)), averaged)
+
+
 def make_validate(
-    plan: TrainPlan, model: Model, experiment: Experiment, log: Log, averages: Mapping[str, Average],
+    plan: TrainPlan, model: Model, experiment: Experiment, log: Log, judge: Judge,
     epoch: Callable[[int], int], observers: list[Observer],
 ) -> Validate | None:  # fmt: skip
     """The chore that validates, or None without validation sets."""
@@ -39,22 +51,24 @@ def make_validate(
         return None
     o = plan.validate
     sets = {
-        s.name or key: partial(_share, _fitting(plan, key, p, log), s.workers, {}, log)
+        s.name or key: partial(_share, _fitting(plan, key, p, model, log), s.workers, {}, log)
         for key, (s, p) in plan.sets.items()
     }
     measures = [_measure(m, p) for m, p in plan.metrics]
     images = ImageFiles(
-        experiment.folder / "val_images", _write_image, plan.run.scale, o.comparison, o.overwrite, o.save_gt, o.save_lr
-    )
-    kinds = [*(["ema"] if plan.ema is not None and plan.ema.validate else []), "swa", "sf"]
-    averaged = next((partial(_averaged, averages[kind]) for kind in kinds if kind in averages), _as_it_is)
-    critics = {t.options.critic or "D" for t in plan.terms if t.adversarial}
-    unit = max(
-        (m.multiple_of for n, m in model.networks.items() if n not in critics and isinstance(m, Network)), default=1
-    )
-    overlap = 32 if o.tile is None else min(32, o.tile // 2 // unit * unit)
-    infer = partial(_infer, Tiler(plan.run.scale, unit, o.tile, overlap, say=log.say))
-    return Validate(sets, measures, infer, log, epoch, averaged, images if o.save_images else None, observers)
+        experiment.folder / "val_images", _write_image, _draw, model.sheet, model.images, plan.run.scale,
+        o.comparison, o.overwrite, o.save_gt, o.save_lr,
+    )  # fmt: skip
+    return Validate(sets, measures, judge, log, epoch, images if o.save_images else None, observers)
+
+
+def make_display(
+    plan: TrainPlan, item: Mapping[str, Any], model: Model, folder: Path, log: Log, judge: Judge
+) -> Display:
+    """The chore that shows what becomes of ``item``, a batch of one."""
+    rows = model.sheet or (("input", "output", "target"),)
+    overwrite = plan.display is not None and plan.display.overwrite
+    return Display(item, judge, _draw, rows, folder / "disp_images", log, overwrite)
 
 
 def over(metric: Metric | SetMetric) -> Callable[[Sequence[Any]], float]:
@@ -67,8 +81,8 @@ def _measure(options: MetricOptions, planned: Plan) -> Measure:
     return Measure(options.name or planned.type, metric, options.of, options.to, bool(metric.higher), over(metric))
 
 
-def _fitting(plan: TrainPlan, key: str, planned: Plan, log: Log) -> ImageDataset:
-    dataset: ImageDataset = planned.make()
+def _fitting(plan: TrainPlan, key: str, planned: Plan, model: Model, log: Log) -> ImageDataset:
+    dataset = make_dataset(planned, plan, model)
     log.say(f"Dataset {key}: {len(dataset):,} images")
     refuse_misfits(key, dataset.pairs(), plan.run.scale)
     return dataset
@@ -93,18 +107,29 @@ def _averaged(average: Average, model: Model) -> Model:
 
 def _infer(tiler: Tiler, model: Model, batch: Mapping[str, Any], bind: Mapping[str, str]) -> dict[str, Tensor]:
     if model.tiles is None:
-        return model.infer(model.sample(batch, bind))
+        return model.shown(model.sample(batch, bind))
 
     names: list[str] = []
 
     def run(image: Tensor) -> Tensor:
         """All images of a tile, one behind the other."""
-        found = model.infer(model.sample({**batch, str(model.tiles): image}, bind))
+        found = model.shown(model.sample({**batch, str(model.tiles): image}, bind))
         names[:] = found
         return torch.cat([*found.values()], dim=1)
 
     images = tiler(run, batch[model.tiles])
     return dict(zip(names, images.chunk(len(names), dim=1), strict=True))
+
+
+def _draw(path: Path, rows: Rows) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    cells = [[(name, _colour(image)) for name, image in row] for row in rows]
+    write(path, sheet(cells))
+
+
+def _colour(image: Tensor) -> np.ndarray:
+    """(C, H, W) -> (H, W, 3)."""
+    return image.expand(3, -1, -1).permute(1, 2, 0).contiguous().numpy()
 
 
 def _write_image(path: Path, image: Tensor) -> None:

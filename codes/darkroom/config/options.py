@@ -107,6 +107,8 @@ class TermOptions:
     """What the log and a phase's ``losses`` call it. Default: its type."""
     weight: float = 1.0
     """Factor in the objective."""
+    scale: float = 1.0
+    """Another one, of which the log shows nothing: how much all losses of one kind count."""
     player: str | None = None
     """Whose objective it is part of. Default: the first player that is not a discriminator."""
     of: str = "output"
@@ -211,6 +213,20 @@ class ValidateOptions:
     def __post_init__(self) -> None:
         """Check what a single value cannot say."""
         _at_least(1, every=self.every, tile=self.tile)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DisplayOptions:
+    """Section ``display``: a labelled sheet of what the model makes of the first training images."""
+
+    every: int = 5000
+    """Iterations between sheets, ``disp_images/<iteration>.png``."""
+    overwrite: bool = False
+    """Keep only the newest: ``latest.png``."""
+
+    def __post_init__(self) -> None:
+        """Check what a single value cannot say."""
+        _at_least(1, every=self.every)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -330,6 +346,15 @@ class TestOptions:
     """Temperatures of further images, of a network that can draw them (SRFlow); the result itself has temperature 0."""
     n_sample: int = 1
     """How many images are drawn at each temperature; ``seed`` at the top of the file says which."""
+    signed: bool | None = None
+    """Give the network images in [-1, 1] (znorm). Default: what its weights are made for."""
+    guided_filter: float | None = None
+    """Strength (epsilon, above 0) of a guided filter that lets the edges of the input guide the result: the more, the
+    smoother. White-box cartoonization uses 0.005."""
+    dropout: bool = False
+    """Keep dropout active, drawn from ``seed``: the noise of pix2pix."""
+    batch_statistics: bool = False
+    """Let batch norms use the statistics of the image itself, as the published pix2pix test does."""
     consistency: Literal["cubic", "linear"] | None = None
     """Make every result consistent: reduced by this kernel it gives the input (CEM)."""
     metrics: tuple[Mapping[str, object], ...] = field(default_factory=tuple)
@@ -339,11 +364,14 @@ class TestOptions:
         """Check what a single value cannot say."""
         _at_least(1, tile=self.tile, n_sample=self.n_sample)
         _at_least(0, overlap=self.overlap, heats=min(self.heats, default=0))
+        if self.guided_filter is not None and self.guided_filter <= 0:
+            raise ValueError(f"guided_filter: expected more than 0, found {self.guided_filter:g}")
 
 
 SECTIONS: Mapping[str, type] = {
     "train": TrainOptions,
     "validate": ValidateOptions,
+    "display": DisplayOptions,
     "checkpoint": CheckpointOptions,
     "logger": LogOptions,
     "path": PathOptions,

@@ -13,6 +13,20 @@ def processes() -> int:
     return distributed.get_world_size() if distributed.is_available() and distributed.is_initialized() else 1
 
 
+def rank() -> int:
+    """Which of them this one is, from 0 on."""
+    return distributed.get_rank() if processes() > 1 else 0
+
+
+def gather_over_processes(x: Tensor) -> Tensor:
+    """The (B, ...) of all processes one behind the other, known to all; without graph."""
+    if processes() == 1:
+        return x
+    parts = [torch.empty_like(x, memory_format=torch.contiguous_format) for _ in range(processes())]
+    distributed.all_gather(parts, x.contiguous())
+    return torch.cat(parts)
+
+
 def sum_over_processes(x: Tensor) -> Tensor:
     """The sum of every process's ``x``, known to all.
 

@@ -38,6 +38,10 @@ class Model:
     """Who takes turns in an iteration, in order, and which networks each one trains."""
     reads: ClassVar[tuple[str, ...]]
     """The tensors that the dataset must give."""
+    images: ClassVar[tuple[str, ...]] = ("input", "target")
+    """Those of the batch's tensors that are images."""
+    sheet: ClassVar[tuple[tuple[str, ...], ...]] = ()
+    """The rows of images, given and made, that are shown together."""
     tiles: ClassVar[str | None] = None
     """The image that may be cut into tiles when memory is short; all images of ``infer`` then have one size."""
     aliases: ClassVar[Mapping[str, str]] = {}
@@ -56,9 +60,16 @@ class Model:
         names = (f.name for f in dataclasses.fields(self) if f.metadata.get("network"))
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
+    @property
+    def is_signed(self) -> bool:
+        """Whether its networks and losses see images in [-1, 1]; those of a batch are always in [0, 1]."""
+        return False
+
     def sample(self, batch: Mapping[str, Any], bind: Mapping[str, str] | None = None) -> Sample:
         """The tensors of ``batch`` and, on demand, this model's outputs."""
         rules = {name: getattr(self, method) for name, method in self.rules.items()}
+        if self.is_signed:
+            batch = {**batch, **{name: batch[name] * 2 - 1 for name in self.images if name in batch}}
         return Sample(batch, rules, {**self.aliases, **(bind or {})})
 
     def phases(self, iterations: int, losses: Mapping[str, bool]) -> Sequence[Phase]:
@@ -73,8 +84,13 @@ class Model:
         return ()
 
     def infer(self, sample: Sample) -> dict[str, Tensor]:
-        """Images to show and to measure at validation and test, each (B, C, H, W) in [0, 1] before clipping."""
+        """Images to show and to measure at validation, each (B, C, H, W) as the networks make them."""
         return {"output": sample["output"]}
+
+    def shown(self, sample: Sample) -> dict[str, Tensor]:
+        """Those of ``infer`` in [0, 1], before clipping."""
+        images = self.infer(sample)
+        return {name: (image + 1) / 2 for name, image in images.items()} if self.is_signed else images
 
     def figures(self, sample: Sample) -> dict[str, Tensor]:
         """What to measure at validation besides metrics of images, each a scalar; only where there is a target."""

@@ -22,6 +22,10 @@ class Network(nn.Module):
     """Sides of the input must be multiples of it; tiling and test pad to it."""
     half_precision: ClassVar[bool] = True
     """Whether it may run in fp16."""
+    keeps_gray: ClassVar[bool] = True
+    """Whether a gray image stays gray, as in restoration; translation may give it colours."""
+    signed: bool = False
+    """Whether its images are in [-1, 1] instead of [0, 1]."""
     image_names: ClassVar[tuple[str, ...]] = ("output",)
     """What the images are that it makes; ``forward`` gives the last one."""
     reads: ClassVar[tuple[str, ...]] = ("input",)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 
@@ -40,3 +40,18 @@ class PhaseSchedule:
     def at(self, step: int) -> Phase:
         """The phase that iteration ``step`` (counted from 0) belongs to."""
         return max((p for p in self.phases if p.start <= step), key=lambda p: p.start)
+
+
+def select(option: str, selectors: Iterable[str], losses: Iterable[str]) -> list[str]:
+    """Those of the names of ``losses`` that hold one of ``selectors``; ``pix`` leaves those of ``pix-multiscale`` out.
+
+    Raises:
+        ValueError: there is no such loss; ``option`` is what asked for it.
+    """
+    names, losses = list[str](), list(losses)
+    for selector in selectors:
+        found = [n for n in losses if selector in n and f"{selector}-multiscale" not in n]
+        if not found:
+            raise ValueError(f"{option}: there is no loss {selector!r}, only {', '.join(losses) or 'none at all'}")
+        names += [name for name in found if name not in names]
+    return names

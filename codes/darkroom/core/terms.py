@@ -26,6 +26,8 @@ class Loss(nn.Module):
 
     full_precision: ClassVar[bool] = False
     """Whether it must be computed in float32 also where the rest runs in half precision."""
+    unit_range: ClassVar[bool] = False
+    """Whether it means images in [0, 1]; where the networks work in [-1, 1], it is given the images in [0, 1]."""
 
 
 class Verdict(NamedTuple):
@@ -88,20 +90,23 @@ class Term(Protocol):
 
 @dataclass(frozen=True)
 class ImageTerm:
-    """``weight * loss(**{parameter: s[key]})``."""
+    """``scale * weight * loss(**{parameter: s[key]})``, of which the log shows ``weight * loss``."""
 
     name: str
     player: str
     weight: float
     loss: Loss
     inputs: Mapping[str, str]
+    scale: float = 1.0
+    signed: bool = False
+    """Whether the images are in [-1, 1] and the loss wants them in [0, 1]."""
 
     def __call__(self, s: Sample) -> Share:
         """The weighted loss of the sample."""
-        tensors = {p: s[key] for p, key in self.inputs.items()}
+        tensors = {p: (s[key] + 1) / 2 if self.signed else s[key] for p, key in self.inputs.items()}
         loss, figures = _verdict(_evaluate(self.loss, self.loss, **tensors))
         value = self.weight * loss
-        return Share(value, {self.name: value.detach(), **figures})
+        return Share(self.scale * value, {self.name: value.detach(), **figures})
 
 
 @dataclass(frozen=True)
@@ -117,13 +122,15 @@ class FoolTerm:
     given: str | None = None
     """The condition of a conditional critic: concatenated to what it judges."""
     view: View = unchanged
+    scale: float = 1.0
+    """As of ``ImageTerm``."""
 
     def __call__(self, s: Sample) -> Share:
         """The weighted loss of the sample."""
         images = _judged({p: s[key] for p, key in self.inputs.items()}, s, self.given, self.view)
         loss, figures = _verdict(_evaluate(self.loss, self.loss.generator, self.critic, **images))
         value = self.weight * loss
-        return Share(value, {f"l_g_{self.name}": value.detach(), **figures})
+        return Share(self.scale * value, {f"l_g_{self.name}": value.detach(), **figures})
 
 
 @dataclass(frozen=True)

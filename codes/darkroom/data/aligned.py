@@ -63,12 +63,12 @@ class Aligned:
         """
         self.crop, self.scale, self.flip, self.rotate = crop, scale, flip, rotate
         self.channels, self.small = channels, small
-        self.kernels = _several(kernel)
+        self.kernels = several(kernel)
         self._check(limit)
-        targets, inputs = _several(target), _several(input)
+        targets, inputs = several(target), several(input)
         pairing = pair(targets, inputs, scale) if inputs else Pairing(tuple((t, None) for t in list_images(targets)))
-        _check_pairing(pairing, targets, inputs)
-        chosen = _subset(pairing.pairs, targets, subset_file) if subset_file is not None else pairing.pairs
+        check_pairing(pairing, targets, inputs, "Leave the input out to have it made from the targets")
+        chosen = subset(pairing.pairs, targets, subset_file) if subset_file is not None else pairing.pairs
         self._pairs = [(str(t), None if i is None else str(i)) for t, i in chosen[:limit]]
         self.strays = pairing.strays
         self.has_inputs = bool(inputs)
@@ -137,7 +137,7 @@ class Aligned:
         """(H, W, channels) of a target, its sides cut to multiples of the scale."""
         height, width = (side // self.scale * self.scale for side in picture.size)
         if not height or not width:
-            raise UnreadableImage(path, f"it is {_size(picture.size)}, smaller than a pixel at scale {self.scale}")
+            raise UnreadableImage(path, f"it is {size_text(picture.size)}, smaller than a pixel at scale {self.scale}")
         return picture.as_channels(self.channels)[:height, :width]
 
     def _input(self, path: str, target_path: str, size: tuple[int, int]) -> Array:
@@ -148,8 +148,8 @@ class Aligned:
         if not all(n in (m // self.scale, -(-m // self.scale)) for n, m in zip(picture.size, size, strict=True)):
             raise UnreadableImage(
                 path,
-                f"it is {_size(picture.size)}, but at scale {self.scale} its target {target_path} of {_size(size)} "
-                f"needs an input of {width}x{height}; is the scale right, and the folder?",
+                f"it is {size_text(picture.size)}, but at scale {self.scale} its target {target_path} of "
+                f"{size_text(size)} needs an input of {width}x{height}; is the scale right, and the folder?",
             )
         return picture.as_channels(self.channels)[:height, :width]
 
@@ -159,7 +159,7 @@ class Aligned:
         if self.crop is None or min(height, width) >= self.crop:
             return target, given
         if self.small == "refuse":
-            raise UnreadableImage(path, f"it is {_size((height, width))}, smaller than the crop of {self.crop}")
+            raise UnreadableImage(path, f"it is {size_text((height, width))}, smaller than the crop of {self.crop}")
         if self.small == "resize":
             factor = self.crop / min(height, width) / self.scale
             tall, wide = (max(round(n * factor) * self.scale, self.crop) for n in (height, width))
@@ -173,34 +173,46 @@ def _mirrored(pixels: Array, side: int) -> Array:
     return np.pad(pixels, ((0, max(side - height, 0)), (0, max(side - width, 0)), (0, 0)), mode="symmetric")
 
 
-def _size(size: tuple[int, int]) -> str:
+def size_text(size: tuple[int, int]) -> str:
+    """``640x480`` of (480, 640)."""
     return f"{size[1]}x{size[0]}"
 
 
-def _several(value: str | tuple[str, ...]) -> tuple[str, ...]:
+def several(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    """One name or several, as several."""
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-def _check_pairing(pairing: Pairing, targets: Sequence[str], inputs: Sequence[str]) -> None:
+def check_pairing(pairing: Pairing, targets: Sequence[str], inputs: Sequence[str], otherwise: str) -> None:
+    """Refuse names that pair in several ways, or not at all: then the user may do something ``otherwise``.
+
+    Raises:
+        DataError: that is so.
+    """
     if pairing.ambiguous:
-        name, several, candidates = pairing.ambiguous[0]
+        name, namesakes, candidates = pairing.ambiguous[0]
         names = some(n for n, _, _ in pairing.ambiguous)
         raise DataError(
             f"{len(pairing.ambiguous)} names can be paired in several ways ({names})."
-            f" For {name!r} the targets are {some(several)} and the inputs {some(candidates)}."
+            f" For {name!r} the targets are {some(namesakes)} and the inputs {some(candidates)}."
             " Give inputs the paths of their targets below their folder"
         )
     if inputs and len(pairing.alone) == len(pairing.pairs):
         raise DataError(
             f"no input in {some(inputs)} has the name of a target in {some(targets)}: the targets are"
             f" {some((p.name for p in pairing.alone), 3)}, the inputs {some((p.name for p in pairing.strays), 3)}."
-            " Leave the input out to have it made from the targets"
+            f" {otherwise}"
         )
 
 
-def _subset(
+def subset(
     pairs: Sequence[tuple[Path, Path | None]], roots: Sequence[str], subset_file: str
 ) -> tuple[tuple[Path, Path | None], ...]:
+    """Those of the ``pairs`` whose targets are listed in ``subset_file``, by their paths below ``roots``.
+
+    Raises:
+        DataError: the list cannot be read, or names a file that is not there.
+    """
     try:
         lines = Path(subset_file).expanduser().read_text(encoding="utf-8-sig").splitlines()
     except OSError as error:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
 from ..core.errors import DataError
+
+if TYPE_CHECKING:
+    from .images import Picture
 
 
 class UnreadableImage(DataError):
@@ -32,7 +35,7 @@ class ImageDataset(Protocol):
     """Names of the image tensors that an item may have."""
 
     crop: int | None
-    """Side of the random part of an image that an item is; None for whole images."""
+    """Side of the square that is cut out of images as they are, so that some may be too small; None if none is."""
     strays: Sequence[Path]
     """Files that belong to no item."""
     kernels: Sequence[str]
@@ -44,7 +47,7 @@ class ImageDataset(Protocol):
         ...
 
     def pairs(self) -> list[tuple[Path, Path | None]]:
-        """The files of every item: the image, and its degraded input if there is a file of it."""
+        """All files: each image, with the input that belongs to it if there is a file of it."""
         ...
 
     def __len__(self) -> int:
@@ -58,3 +61,32 @@ class ImageDataset(Protocol):
             UnreadableImage: a file of this item cannot be decoded.
         """
         ...
+
+
+class Group(NamedTuple):
+    """A stretch of the items of a dataset: the first so many, the next so many, ..."""
+
+    length: int
+    share: float
+    """How often a batch is taken from it, next to the shares of the other groups."""
+
+
+@runtime_checkable
+class Prepared(Protocol):
+    """A dataset whose whole images are not simply those of its files."""
+
+    def whole(self, picture: Picture, other: Picture | None) -> tuple[Picture, Picture | None]:
+        """Input and target, if there is one, of the pictures of two files that ``pairs`` gives; nothing is random.
+
+        Raises:
+            UnreadableImage: the sizes do not fit.
+        """
+        ...
+
+
+@runtime_checkable
+class Grouped(Protocol):
+    """A dataset whose batches come from one of its groups each. The items of all other datasets are one group."""
+
+    groups: Sequence[Group]
+    """They cover all items."""

@@ -4,6 +4,9 @@ Not of the number of workers or processes, nor of where a run was interrupted: s
 draw d = (n * world + rank) * batch_size + i of the run. It takes its image from the permutation of epoch d // len, its
 random numbers from a generator of its own. Both come from Philox, whose streams are addressed by a key: J. Salmon et
 al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011.
+
+Of a dataset of several groups, the micro-batches n of all processes come from one group, chosen at random by its share;
+if c earlier ones came from it, c takes the place of n above, and each group has permutations of its own.
 """
 
 from __future__ import annotations
@@ -23,7 +26,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from ..core.errors import DataError
-from .dataset import ImageDataset, UnreadableImage
+from .dataset import Group, Grouped, ImageDataset, UnreadableImage
 from .folders import some
 
 UNREADABLE = "unreadable"
@@ -31,6 +34,11 @@ UNREADABLE = "unreadable"
 
 _WORD = 2**64
 _EPOCHS = 2**63
+_GROUP = 2**40
+"""Epochs that a group has numbers for."""
+_CHOICES = 2**63 + 2**62
+_BLOCK = 2**16
+"""Choices of a group that are made at once."""
 
 
 def generator(seed: int, number: int) -> np.random.Generator:
@@ -38,10 +46,28 @@ def generator(seed: int, number: int) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(key=np.array([seed % _WORD, number % _WORD], np.uint64)))
 
 
+@lru_cache(maxsize=8)
+def order(seed: int, epoch: int, length: int, group: int = 0) -> np.ndarray[Any, np.dtype[np.int64]]:
+    """The permutation of the ``length`` items of a group in that epoch."""
+    return generator(seed, _EPOCHS + group * _GROUP + epoch).permutation(length)
+
+
 @lru_cache(maxsize=4)
-def order(seed: int, epoch: int, length: int) -> np.ndarray[Any, np.dtype[np.int64]]:
-    """The permutation of ``length`` items in that epoch."""
-    return generator(seed, _EPOCHS + epoch).permutation(length)
+def _choices(seed: int, block: int, shares: tuple[float, ...]) -> np.ndarray[Any, np.dtype[np.intp]]:
+    """The groups of the micro-batches from ``block * _BLOCK`` on."""
+    limits = np.cumsum(shares)
+    return np.searchsorted(limits / limits[-1], generator(seed, _CHOICES + block).random(_BLOCK), side="right")
+
+
+def earlier(seed: int, batch: int, shares: tuple[float, ...]) -> list[int]:
+    """How many of the micro-batches before number ``batch`` are of each group."""
+    if len(shares) == 1:
+        return [batch]
+    counts = np.zeros(len(shares), np.int64)
+    for first in range(0, batch, _BLOCK):
+        choices = _choices(seed, first // _BLOCK, shares)[: batch - first]
+        counts += np.bincount(choices, minlength=len(shares))
+    return [int(count) for count in counts]
 
 
 class Draw(NamedTuple):
@@ -51,40 +77,59 @@ class Draw(NamedTuple):
     number: int
 
 
-def draws(seed: int, length: int, first: int, count: int) -> list[Draw]:
-    """Draws ``first`` to ``first + count`` of a run over ``length`` items."""
+def draws(seed: int, length: int, first: int, count: int, group: int = 0) -> list[Draw]:
+    """Draws ``first`` to ``first + count`` of a run over the ``length`` items of a group."""
     numbers = range(first, first + count)
-    return [Draw(int(order(seed, d // length, length)[d % length]), d) for d in numbers]
+    return [Draw(int(order(seed, d // length, length, group)[d % length]), d) for d in numbers]
+
+
+def groups_of(dataset: ImageDataset) -> tuple[Group, ...]:
+    """The groups of its items, of which there is but one in most datasets."""
+    return tuple(dataset.groups) if isinstance(dataset, Grouped) else (Group(len(dataset), 1.0),)
+
+
+def _ranges(groups: Sequence[Group]) -> list[range]:
+    """The items of each group."""
+    ends = itertools.accumulate(group.length for group in groups)
+    return [range(end - group.length, end) for end, group in zip(ends, groups, strict=True)]
 
 
 class Batches:
     """The draws of each micro-batch of one process, from the ``start``-th on: the sampler of a ``DataLoader``."""
 
-    def __init__(self, length: int, batch_size: int, seed: int, rank: int, world: int) -> None:
-        """``length`` of the dataset; see ``stream`` for the rest."""
-        self.length, self.batch_size, self.seed, self.rank, self.world = length, batch_size, seed, rank, world
+    def __init__(self, groups: Sequence[Group], batch_size: int, seed: int, rank: int, world: int) -> None:
+        """``groups`` of the dataset; see ``stream`` for the rest."""
+        self.groups, self.batch_size, self.seed, self.rank, self.world = groups, batch_size, seed, rank, world
         self.start = 0
 
     def __iter__(self) -> Iterator[list[Draw]]:
         """Without end."""
+        ranges, shares = _ranges(self.groups), tuple(group.share for group in self.groups)
+        counts = earlier(self.seed, self.start, shares)
         for n in itertools.count(self.start):
-            first = (n * self.world + self.rank) * self.batch_size
-            yield draws(self.seed, self.length, first, self.batch_size)
+            block, place = divmod(n, _BLOCK)
+            group = int(_choices(self.seed, block, shares)[place])
+            first, number = ((m * self.world + self.rank) * self.batch_size for m in (counts[group], n))
+            counts[group] += 1
+            found = draws(self.seed, len(ranges[group]), first, self.batch_size, group)
+            yield [Draw(ranges[group][draw.item], number + i) for i, draw in enumerate(found)]
 
 
 class _Items(Dataset[dict[str, Any]]):
     """What a worker does for a draw; the errors that are the user's to fix come back as values."""
 
     def __init__(self, dataset: ImageDataset, seed: int) -> None:
-        self.dataset, self.seed = dataset, seed
+        self.dataset, self.seed, self.ranges = dataset, seed, _ranges(groups_of(dataset))
 
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
-        """The item; for one that cannot be read, the next one that can."""
-        length = len(self.dataset)
+        """The item; for one that cannot be read, the next one of its group that can."""
+        around = next(items for items in self.ranges if draw.item in items)
+        length = len(around)
         broken: list[tuple[str, str]] = []
         for attempt in range(length):
+            place = around[(draw.item - around.start + attempt) % length]
             try:
-                item = self.dataset.item((draw.item + attempt) % length, generator(self.seed, draw.number))
+                item = self.dataset.item(place, generator(self.seed, draw.number))
             except UnreadableImage as error:
                 broken.append((error.path, error.reason))
             except DataError as error:
@@ -268,19 +313,23 @@ def stream(
         raise ValueError(f"rank: expected 0 to {world - 1}, found {rank}")
     if not len(dataset):
         raise DataError("the dataset has no items")
-    sampler = Batches(len(dataset), batch_size, seed, rank, world)
+    sampler = Batches(groups_of(dataset), batch_size, seed, rank, world)
     loader = _loader(_Items(dataset, seed), sampler, workers, prefetch, pin_memory, context)
     return Stream(loader, sampler, warn)
 
 
-def prove(dataset: ImageDataset, seed: int) -> None:
-    """Make the first item that can be made, in the order of the run, so that what stops all of them is known now.
+def prove(dataset: ImageDataset, seed: int) -> dict[str, Any]:
+    """The first item that can be made, in the order of the run, as a batch of one; that of the first of several groups.
+
+    Making it, and one of every other group, shows what would stop all of them.
 
     Raises:
         DataError: nothing can be read, or an item cannot be made.
     """
-    (first,) = draws(seed, len(dataset), 0, 1)
-    _checked(_Items(dataset, seed)[first])
+    items = _Items(dataset, seed)
+    firsts = [Draw(around[draws(seed, len(around), 0, 1, n)[0].item], 0) for n, around in enumerate(items.ranges)]
+    made = [collate([_checked(items[first])]) for first in firsts]
+    return made[0]
 
 
 def whole(

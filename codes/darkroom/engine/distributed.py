@@ -15,14 +15,14 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from ..core import collective
 from ..core.collective import processes, sum_over_processes
 
 T = TypeVar("T")
 
 
-def rank() -> int:
-    """Number of this process; the first, 0, writes files and talks."""
-    return dist.get_rank() if dist.is_initialized() else 0
+rank = collective.rank
+"""Number of this process; the first, 0, writes files and talks."""
 
 
 def setup(device: torch.device) -> None:

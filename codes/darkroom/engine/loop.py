@@ -143,7 +143,7 @@ class Loop:
         self.meter.note(player.name, objective)
         finite = player.finish(self.scaler, objective)
         for buffer, old in zip(buffers, before, strict=True):  # a step that is left out leaves no statistics either
-            buffer.copy_(torch.where(finite, buffer, old))
+            buffer.data.copy_(torch.where(finite, buffer, old))  # not seen by autograd, whose graphs go on to be used
         self.guard.watch(self.step, player.name, finite, figures, files)
 
     def _order(self, phase: Phase) -> Sequence[str]:

@@ -43,6 +43,10 @@ class Measure:
     """Makes one value of those of all images."""
 
 
+Rows = Sequence[Sequence[tuple[str, Tensor]]]
+"""Rows of labelled (C, H, W) uint8 images."""
+
+
 @dataclass(frozen=True)
 class ImageFiles:
     """Which images are written, and under which names: ``<folder>/<image>/<image>_<iteration>.png``."""
@@ -50,6 +54,12 @@ class ImageFiles:
     folder: Path
     write: Callable[[Path, Tensor], None]
     """Writes a (C, H, W) uint8 image."""
+    draw: Callable[[Path, Rows], None]
+    """Writes a labelled sheet, ``<image>_<iteration>_sheet.png``."""
+    sheet: Sequence[Sequence[str]] = ()
+    """What is on it."""
+    given: Sequence[str] = ("input", "target")
+    """Images that are not the model's."""
     scale: int = 1
     comparison: bool = False
     overwrite: bool = False
@@ -62,8 +72,10 @@ class ImageFiles:
         lr = images.get("input")
         enlarged = None if lr is None else lr.repeat_interleave(self.scale, 1).repeat_interleave(self.scale, 2)
         stem = image if self.overwrite else f"{image}_{step}"
+        if self.sheet:
+            self.draw(folder / f"{stem}_sheet.png", rows(self.sheet, images))
         for name, shown in images.items():
-            if name in ("input", "target"):
+            if name in self.given:
                 continue
             if self.comparison and enlarged is not None and enlarged.shape == shown.shape:
                 shown = torch.cat([enlarged, shown], dim=2)
@@ -74,6 +86,63 @@ class ImageFiles:
                 self.write(path, extra)
 
 
+def rows(names: Sequence[Sequence[str]], images: Mapping[str, Tensor]) -> Rows:
+    """Those of the images that there are, with their names."""
+    return [[(name, images[name]) for name in row if name in images] for row in names]
+
+
+@dataclass(frozen=True)
+class Judge:
+    """Runs the model as it is judged: in evaluation mode, with its averaged weights if there are any."""
+
+    infer: Infer
+    averaged: Callable[[Model], Model] = lambda model: model
+
+    def __call__(self, loop: Loop, batch: Batch) -> dict[str, Tensor]:
+        """The images that it makes of a prepared batch of one."""
+        with self.judging(loop) as (model, bind):
+            return self.infer(model, batch, bind)
+
+    @contextlib.contextmanager
+    def judging(self, loop: Loop) -> Iterator[tuple[Model, Mapping[str, str]]]:
+        """The model, and what names mean now."""
+        model = self.averaged(loop.model)
+        was_training = {n: m.training for n, m in model.networks.items()}
+        for network in model.networks.values():
+            network.eval()
+        bind = loop.phases.at(max(loop.step - 1, 0)).bind
+        amp = torch.autocast(loop.device.type, dtype=loop.amp, enabled=loop.amp is not None)
+        with torch.inference_mode(), amp:
+            yield model, bind
+        for name, network in model.networks.items():
+            network.train(was_training[name])
+
+
+@dataclass(eq=False)
+class Display:
+    """A chore: the model's images of one training item, as a labelled sheet ``<folder>/<iteration>.png``."""
+
+    batch: Batch
+    judge: Judge
+    draw: Callable[[Path, Rows], None]
+    sheet: Sequence[Sequence[str]]
+    folder: Path
+    log: Log
+    overwrite: bool = False
+    """Keep only the newest, ``latest.png``."""
+
+    def __call__(self, loop: Loop) -> None:
+        """Draw the sheet; that the disk is full does not end the training."""
+        given = {k: v for k, v in loop.on_device(self.batch).items() if isinstance(v, Tensor)}
+        images = {k: to_bytes(v[0]).cpu() for k, v in (given | self.judge(loop, given)).items() if v.ndim == 4}
+        if distributed.rank() != 0:
+            return
+        try:
+            self.draw(self.folder / f"{'latest' if self.overwrite else loop.step}.png", rows(self.sheet, images))
+        except OSError as error:
+            self.log.warn(f"A sheet of training images could not be written: {error}")
+
+
 @dataclass(eq=False)
 class Validate:
     """Runs each set's images through the model (its averaged weights, if given), one by one, sharded over processes."""
@@ -81,10 +150,9 @@ class Validate:
     sets: Mapping[str, Callable[[], Iterator[Batch]]]
     """By name; each call gives this process's share of the images, as batches of one."""
     measures: Sequence[Measure]
-    infer: Infer
+    judge: Judge
     log: Log
     epoch: Callable[[int], int]
-    averaged: Callable[[Model], Model] = lambda model: model
     files: ImageFiles | None = None
     observers: Sequence[Observer] = ()
     """Called with the means by metric of the first set."""
@@ -101,29 +169,10 @@ class Validate:
         for observe in self.observers:
             observe(loop.step, first)
 
-    def outputs(self, loop: Loop, batch: Batch) -> dict[str, Tensor]:
-        """The images that the model, with its averaged weights if there are any, makes of a prepared batch of one."""
-        with self._judging(loop) as (model, bind):
-            return self.infer(model, batch, bind)
-
-    @contextlib.contextmanager
-    def _judging(self, loop: Loop) -> Iterator[tuple[Model, Mapping[str, str]]]:
-        """The model as it is judged, in evaluation mode, and what names mean now."""
-        model = self.averaged(loop.model)
-        was_training = {n: m.training for n, m in model.networks.items()}
-        for network in model.networks.values():
-            network.eval()
-        bind = loop.phases.at(max(loop.step - 1, 0)).bind
-        amp = torch.autocast(loop.device.type, dtype=loop.amp, enabled=loop.amp is not None)
-        with torch.inference_mode(), amp:
-            yield model, bind
-        for name, network in model.networks.items():
-            network.train(was_training[name])
-
     def _image(self, loop: Loop, batch: Batch, folder: str) -> dict[str, Any]:
         given = {k: v for k, v in loop.on_device(batch).items() if isinstance(v, Tensor) and v.ndim == 4}
-        with self._judging(loop) as (model, bind):
-            outputs = self.infer(model, given, bind)
+        with self.judge.judging(loop) as (model, bind):
+            outputs = self.judge.infer(model, given, bind)
             found = model.figures(model.sample(given, bind)) if "target" in given else {}
             for remark in model.remarks():
                 self.log.warn(f"{batch['path'][0]}: {remark}")
@@ -131,7 +180,7 @@ class Validate:
         if self.files is not None:
             name = folder + Path(str(batch["path"][0])).stem
             try:
-                shown = {k: rounded[k].cpu() for k in (*outputs, "input", "target") if k in rounded}
+                shown = {k: rounded[k].cpu() for k in (*outputs, *loop.model.images) if k in rounded}
                 self.files.save(name, loop.step, shown)
             except OSError as error:
                 self.log.warn(f"A validation image could not be written: {error}")

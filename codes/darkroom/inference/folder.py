@@ -252,8 +252,9 @@ class Upscaler:
         Raises:
             DarkroomError: memory has no room for the smallest tile, or the network's output is no image.
         """
+        given = picture.pixels if self._network.keeps_gray or self._in_nc > 1 else picture.as_channels(1)
         with torch.inference_mode():
-            colours = self._enlarged(to_tensor(picture.pixels, self._device))
+            colours = self._enlarged(to_tensor(given, self._device))
             if tuple(colours.shape[:2]) not in ((1, 1), (1, 3)):
                 raise DarkroomError(f"expected an image of 1 or 3 channels, the network made {tuple(colours.shape)}")
             pixels = to_pixels(colours, picture.pixels.dtype)
@@ -271,6 +272,8 @@ class Upscaler:
     def _enlarged(self, image: Tensor) -> Tensor:
         """(1, 1 or 3, H, W) to (1, C, s H, s W), whatever number of channels the network takes."""
         gray = image.shape[1] == 1
+        if not self._network.keeps_gray:
+            return self._run(image.expand(-1, self._in_nc, -1, -1))
         if self._in_nc == 1:
             result = self._run(image.transpose(0, 1))  # every channel is an image of a batch
             return result if gray else result.transpose(0, 1)
@@ -283,7 +286,7 @@ class Upscaler:
         if alpha.min() == alpha.max():  # mostly images without transparency that have the channel nevertheless
             return np.full((alpha.shape[0] * scale, alpha.shape[1] * scale), alpha.flat[0], dtype=alpha.dtype)
         image = to_tensor(alpha[..., None], self._device)
-        if self._settings.alpha == "network":
+        if self._settings.alpha == "network" and self._network.keeps_gray:
             large = self._enlarged(image).mean(dim=1, keepdim=True)
         else:
             large = F.interpolate(image, scale_factor=float(scale), mode="bicubic", align_corners=False)

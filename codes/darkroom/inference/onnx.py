@@ -115,7 +115,7 @@ class _Takes:
 
 def _images(channels: int, multiple: int, size: tuple[int, int] | None, *, batches: bool) -> list[Tensor]:
     """Three batches: one to export with, two to compare on."""
-    unit = -(-24 // multiple) * multiple
+    unit = max(-(-24 // multiple), 2) * multiple  # one could be baked into the file
     sides = [(unit, unit + multiple), (2 * unit + multiple, unit), (unit + 3 * multiple, 3 * unit + 5 * multiple)]
     noise = torch.Generator().manual_seed(0)
     shapes = zip((2, 1, 3) if batches else (1, 1, 1), [size] * 3 if size else sides, strict=True)

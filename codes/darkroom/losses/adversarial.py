@@ -137,7 +137,8 @@ class GAN(AdversarialLoss):
 
         ``l_d_gp`` is weighted. ``D_real`` and ``D_fake`` are means of the raw scores.
         """
-        on_real, on_fake = scores(critic(real)), scores(critic(fake))
+        # in this order, which spectral norms, iterating with every call, see
+        on_fake, on_real = scores(critic(fake)), scores(critic(real))
         pairs = [self._related(*pair) for pair in zip(on_real, on_fake, strict=True)]
         l_real = torch.stack([self._judge(score, real=True) for score, _ in pairs]).sum()
         l_fake = torch.stack([self._judge(score, real=False) for _, score in pairs]).sum()

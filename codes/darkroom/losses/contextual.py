@@ -8,7 +8,7 @@ short to have a direction has no exploding gradient; float32 whatever surrounds 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import torch
 from torch import Tensor
@@ -98,6 +98,8 @@ def _drawn(*maps: Tensor, size: int) -> tuple[Tensor, ...]:
 @LOSSES.register("contextual")
 class Contextual(Loss):
     """sum_l a_l CX(F_l(x), F_l(y)), F_l: maps of VGG19. Its memory grows with the fourth power of ``max_1d_size``."""
+
+    unit_range: ClassVar[bool] = True
 
     def __init__(
         self,

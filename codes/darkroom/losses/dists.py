@@ -15,6 +15,7 @@ from .pixel import pair
 class DISTS(Loss):
     """Distance in structure and texture, on average over the batch."""
 
+    unit_range: ClassVar[bool] = True
     full_precision: ClassVar[bool] = True
 
     def __init__(self, weights: str = "imagenet") -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from ..archs.lpips import Backbone, LPIPSDistance
@@ -12,6 +14,8 @@ from .pixel import pair
 @LOSSES.register("lpips")
 class LPIPS(Loss):
     """The learned distance, place by place, on average."""
+
+    unit_range: ClassVar[bool] = True
 
     def __init__(self, net: Backbone = "vgg", linear: bool = True, weights: str = "imagenet") -> None:
         """``weights`` is ``imagenet`` or a file with the backbone in torchvision's layout.

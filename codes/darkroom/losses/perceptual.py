@@ -8,6 +8,7 @@ distance.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -41,6 +42,8 @@ def weighted_distance(
 @LOSSES.register("perceptual", "feature")
 class Perceptual(Loss):
     """w_f sum_l a_l X(F_l(x), F_l(y)) + w_s sum_l b_l X(G_l(x), G_l(y)); F_l: maps of VGG, G_l: their Gram matrices."""
+
+    unit_range: ClassVar[bool] = True
 
     def __init__(
         self,

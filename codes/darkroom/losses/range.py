@@ -31,6 +31,7 @@ def log_distance(image: Tensor, bounds: Bounds) -> Tensor:
 class Range(Loss):
     """Mean distance of the prediction from the legitimate range."""
 
+    unit_range: ClassVar[bool] = True
     full_precision: ClassVar[bool] = True
 
     def __init__(self, legit_range: tuple[float, float] = (0.0, 1.0)) -> None:
@@ -50,6 +51,8 @@ class Range(Loss):
 @LOSSES.register("overflow")
 class Overflow(Loss):
     """Mean logarithm of one plus the distance of the prediction from the legitimate range."""
+
+    unit_range: ClassVar[bool] = True
 
     def __init__(self, legit_range: tuple[float, float] = (0.0, 1.0)) -> None:
         """``legit_range`` is (lowest, highest); (-1, 1) for images that are normalised to it.

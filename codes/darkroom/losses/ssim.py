@@ -106,6 +106,7 @@ def _windows(size: int, sigma: float) -> Tensor:
 class SSIM(Loss):
     """1 - SSIM, the mean over images, channels and places."""
 
+    unit_range: ClassVar[bool] = True
     full_precision: ClassVar[bool] = True
     window: Tensor
 
@@ -141,6 +142,7 @@ class SSIM(Loss):
 class MSSSIM(Loss):
     """1 - MS-SSIM, the mean over images."""
 
+    unit_range: ClassVar[bool] = True
     full_precision: ClassVar[bool] = True
     windows: Tensor
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..core.model import MODELS, Model, network, rule
 from ..core.network import Network
-from ..core.phases import Phase
+from ..core.phases import Phase, select
 from ..core.sample import Sample
 
 STAGES = {"content": ("G.CFEM", "G.CRM"), "structure": ("G.SFEM", "G.SRM"), "perceptual": ("G.PFEM", "G.PRM")}
@@ -28,7 +28,7 @@ class PPON(Model):
 
     ``output`` is the image of the stage in training. ``ppon_stages`` are the iterations at which structure and
     perception begin: [0, 0] trains perception only. ``p1_losses``, ``p2_losses``, ``p3_losses`` choose the losses of
-    each stage by the beginnings of their names; the adversarial ones belong to the last stage.
+    each stage by parts of their names; the adversarial ones belong to the last stage.
     """
 
     players: ClassVar = {"G": ("G",), "D": ("D",)}
@@ -95,18 +95,3 @@ class PPON(Model):
         """All three images, and as ``output`` that of the stage."""
         images = dict(zip(STAGES, self.G.images(sample["input"]), strict=True))
         return {"output": images[sample.meaning("output")], **images}
-
-
-def select(option: str, selectors: Sequence[str], losses: Mapping[str, bool]) -> list[str]:
-    """The names of the losses that begin with one of ``selectors``; ``pix`` leaves those of ``pix-multiscale`` out.
-
-    Raises:
-        ValueError: there is no such loss.
-    """
-    names = []
-    for selector in selectors:
-        found = [n for n in losses if n.startswith(selector) and not n.startswith(f"{selector}-multiscale")]
-        if not found:
-            raise ValueError(f"{option}: there is no loss {selector!r}, only {', '.join(losses)}")
-        names += found
-    return names

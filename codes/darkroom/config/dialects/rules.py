@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from ...core.registry import did_you_mean
@@ -238,3 +239,37 @@ def _hint(key: str, table: Table, others: Mapping[str, Collection[str]]) -> str:
     if home is not None:
         return f" It belongs to {f'section {home!r}' if home else 'the top of the file'}."
     return did_you_mean(key, table) or " If it is a note of your own, make it a comment: # ..."
+
+
+def home(path: str) -> str:
+    """``path`` with ``~`` as the user's folder; all others as they are written."""
+    return str(Path(path).expanduser()) if path.startswith("~") else path
+
+
+def method(job: Job) -> str:
+    """The name of the training method, in lower case."""
+    return str(job.file.section("model").get("type", "")).lower()
+
+
+@dataclass(frozen=True, slots=True)
+class OnlyFor(Rule):
+    """A rule for some training methods; with the others the key is wrong."""
+
+    models: tuple[str, ...]
+    rule: Rule
+
+    def apply(self, job: Job, section: Section, key: str) -> None:
+        """See ``Rule``."""
+        if method(job) in self.models:
+            self.rule.apply(job, section, key)
+        elif not is_off(section[key]) and section[key] != "none":
+            job.error(section.where(key), f"{key}: belongs to model: {' or '.join(self.models)}; remove it")
+
+    def says(self) -> str:
+        """See ``Rule``."""
+        return f"{self.rule.says()} (model: {', '.join(self.models)})"
+
+
+def only(models: str | tuple[str, ...], rules: Mapping[str, Rule]) -> dict[str, Rule]:
+    """The rules, for these training methods only."""
+    return {key: OnlyFor((models,) if isinstance(models, str) else models, rule) for key, rule in rules.items()}

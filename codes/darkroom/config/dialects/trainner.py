@@ -15,6 +15,7 @@ from . import trainner_losses as loss
 from . import trainner_methods as methods
 from . import trainner_optim as optim
 from . import trainner_tables as tables
+from . import trainner_translation as translation
 from .rules import Job, Table, copied, is_off, lower
 
 TRAIN: Table = {**tables.TRAIN, **loss.KEYS, **optim.KEYS}
@@ -92,6 +93,7 @@ def translate(file: Section, errors: list[str], notes: list[str]) -> Section:
     adversarial = training and (own_losses or loss.gan_weight(job, train) > 0)
     _unshuffle(job)
     extras.consistency(job, training=training)
+    translation.weights(job, training=training)
     _critic(job, train, adversarial=adversarial)
     _strict(job)
     if training:
@@ -130,8 +132,8 @@ def _critic(job: Job, train: Section, *, adversarial: bool) -> None:
         return
     idle = ["network_D"] if job.file.get("network_D") is not None else []
     idle += [key for key in train if key.endswith("_D") and key in optim.KEYS]
-    idle += ["pretrain_model_D"] if job.section("path").get("pretrain_model_D") is not None else []
-    job.native.section("path").section("pretrain").pop("D", None)
+    pretrain = job.native.section("path").section("pretrain")
+    idle += [f"pretrain_model_{name}" for name in [*pretrain] if name.startswith("D") and pretrain.pop(name)]
     if idle:
         place = job.file.where(idle[0] if idle[0] in job.file else "train")
         job.note(place, f"there is no gan_weight, so there is no discriminator: not used: {', '.join(idle)}")
@@ -207,7 +209,7 @@ def _strict(job: Job) -> None:
     for name in "GD":
         section = job.file.section(f"network_{name}")
         strict = job.read(section, "strict", bool)
-        if strict is not None and name in job.native.section("path").section("pretrain"):
+        if strict is not None and any(path.startswith(name) for path in job.native.section("path").section("pretrain")):
             job.put("path.strict", strict, section.where("strict"), f"network_{name}.strict")
 
 
@@ -216,6 +218,7 @@ def _training(job: Job, train: Section, *, adversarial: bool) -> None:
         job.error(train.where(), "train: needs niter, the number of iterations")
     data.accumulation(job)
     loss.losses(job, train)
+    translation.networks(job)
     optim.optimizer(job, train, "G")
     if adversarial:
         optim.optimizer(job, train, "D")
@@ -230,6 +233,7 @@ def _training(job: Job, train: Section, *, adversarial: bool) -> None:
     _averages(job, train)
     key = "metrics"
     metrics = _metrics(job, train, train.get(key), luma=False)
+    translation.metrics(job, metrics)
     if metrics:
         job.put("validate.metrics", metrics, train.where(key), key)
     _logging(job)
@@ -318,6 +322,7 @@ def _testing(job: Job) -> None:
         job.put("test.self_ensemble", True, file.where("test_mode"), "test_mode")
     if mode == "chop":
         _tiles(job)
+    translation.testing(job)
     metrics = _metrics(job, file, file.get("metrics"), luma=True)
     if metrics:
         job.put("test.metrics", metrics, file.where("metrics"), "metrics")

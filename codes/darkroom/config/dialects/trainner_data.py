@@ -12,18 +12,20 @@ from ..options import LoaderOptions
 from ..source import Section
 from ..typed import hints
 from . import trainner_methods as methods
-from .rules import Belongs, Combined, Job, Refused, Rule, Table, Takes, copied, is_off, later, lower
+from . import trainner_translation as translation
+from .rules import Belongs, Combined, Job, OnlyFor, Refused, Rule, Table, Takes, copied, is_off, later, lower, method
 
 MODES = {
     **dict.fromkeys(("aligned", "lrhr", "lrhrotf", "lrhrc"), "aligned"),
     **dict.fromkeys(("single", "lr"), "single"),
     **dict.fromkeys(("segmented", "lrhrseg_bg"), "segmented"),
+    "paired": "paired",
+    "unaligned": "unaligned",
+    "concat_unaligned": "concat_unaligned",
 }
 """Documented modes of the datasets that there are."""
 MODES_LATER = (
-    "unaligned",
     "concat_aligned",
-    "concat_unaligned",
     "vlrhr",
     "vlr",
     "dvd",
@@ -50,7 +52,6 @@ KERNELS_LATER = (
 
 _VIDEO = "belongs to video models, which are not in this version; remove it"
 _WHOLE = "is for training; images are validated and tested whole, as they are; remove it"
-_OTHER_MODEL = "belongs to image-to-image models, which are not in this version yet; remove it"
 
 OWN: Table = {
     **{f.name: Takes(f.name, hints(LoaderOptions)[f.name]) for f in dataclasses.fields(LoaderOptions)},
@@ -70,6 +71,7 @@ OWN: Table = {
     "category": Takes("category", str),
     "subset_file": Takes("subset_file", str),
     "limit": Takes("limit", int),
+    **{key: Takes(key) for key in ("combined", "a", "b", "weights", "multiple_of", "none", "antialias")},
 }
 """Native options of the datasets and their loader."""
 
@@ -94,9 +96,9 @@ def _small(value: str) -> str:
 _ROOTS: Table = {
     **{f"dataroot_{name}": Takes("target", Any, _roots) for name in ("HR", "B", "gt")},
     **{f"dataroot_{name}": Takes("input", Any, _roots) for name in ("LR", "A", "lq")},
-    "direction": Combined("target, input", str),
-    "dataroot_AB": Refused(f"pairs side by side in one image: {_OTHER_MODEL}"),
-    "dataroot": Refused(f"pairs side by side in one image: {_OTHER_MODEL}"),
+    "direction": Combined("direction; target, input", str),
+    "dataroot_AB": Takes("combined", Any, _roots),
+    "dataroot": Takes("combined", Any, _roots),
     "dataroot_HR_bg": Takes("background", Any, _roots),
     "dataroot_seg": Takes("maps", Any, _roots),
     "dataroot_ref": later("a reference image"),
@@ -112,11 +114,11 @@ _COMMON: Table = {
     "n_workers": Takes("workers", int),
     "max_dataset_size": Combined("limit", float),
     "image_channels": Takes("channels", int),
-    "input_nc": Takes("channels", int),
-    "output_nc": Takes("channels", int),
+    "input_nc": Takes("input_channels", int),
+    "output_nc": Takes("target_channels", int),
     "img_loader": Refused("images are read in one way, which reads all of them; remove it", ("cv2",)),
     "outputs": Combined("type", str),
-    "znorm": later("training in the range [-1, 1]"),
+    "znorm": OnlyFor(translation.MODELS, Combined("model.signed, test.signed", bool)),
     "toTensor_method": later("another conversion to tensors"),
     "normalization_mean": Belongs("toTensor_method"),
     "normalization_std": Belongs("toTensor_method"),
@@ -128,8 +130,8 @@ _COMMON: Table = {
     "rand_flip_LR_HR": later("swapping input and target"),
     "rand_flip_A_B": later("swapping input and target"),
     "flip_chance": Belongs("rand_flip_LR_HR"),
-    "serial_batches": Refused(_OTHER_MODEL),
-    "sampler_weights": Refused(_OTHER_MODEL),
+    "serial_batches": Takes("serial", bool),
+    "sampler_weights": Takes("weights", list[float]),
     "quant": methods.QUANT,
     **{
         key: Refused(_VIDEO)
@@ -178,14 +180,17 @@ _DEGRADATIONS: Table = {
     **_feature("cutting out", "lr_cutout", "lr_erasing", lr_cutout_p="lr_cutout", lr_erasing_p="lr_erasing"),
 }  # fmt: skip
 
-_GEOMETRY: Table = {
-    "preprocess": Combined("crop", str),
+_SIZES: Table = {
+    "preprocess": Combined("preprocess", str),
     "crop_size": Takes("crop", int),
     "HR_size": Takes("crop", int),
-    "load_size": later("resizing before the crop"),
-    "center_crop_size": later("cropping the centre"),
-    "aspect_ratio": later("resizing to a fixed size"),
-    "default_none": later("training on whole images"),
+    "load_size": Takes("load_size", int | list[int]),
+    "center_crop_size": Takes("center_crop_size", int),
+    "aspect_ratio": Takes("aspect_ratio", float),
+    "default_none": Takes("none", str, lower),
+}
+_GEOMETRY: Table = {
+    **_SIZES,
     "use_flip": Takes("flip", bool),
     "use_rot": Takes("rotate", bool),
     "use_hrrot": later("rotating by any angle"),
@@ -215,6 +220,8 @@ WHOLE: Table = {
     "use_shuffle": Refused("is for training; images are validated and tested in their order; remove it"),
 }
 """Sections ``datasets.val`` and those of files for test.py."""
+WHOLE_TRANSLATED: Table = {**WHOLE, **_SIZES, "crop": Takes("crop", int)}
+"""The same, for image-to-image models: there the images may be resized and cut first."""
 
 
 def dataset(job: Job, name: str, others: Mapping[str, Collection[str]], *, training: bool) -> None:
@@ -228,13 +235,23 @@ def dataset(job: Job, name: str, others: Mapping[str, Collection[str]], *, train
     if "type" in section and not any(key in TRAIN and key not in OWN for key in section):  # native throughout
         job.put(path, copied(section), sections.where(name), name)
         return
-    table = TRAIN if training else WHOLE
+    translated = method(job) in translation.MODELS
+    table = TRAIN if training else WHOLE_TRANSLATED if translated else WHOLE
     inner = Job(job.file, job.errors, job.notes)
     inner.native = Section.make(section.place, {})
     inner.sweep(section, table, path, others)
     _kind(inner, section, path)
-    _direction(inner, section)
     _limit(inner, section)
+    if inner.native.get("type") in translation.DATASETS or translated:
+        translation.dataset(inner, section)
+        signed = inner.read(section, "znorm", bool)
+        if signed is not None:
+            test = "train" not in job.file
+            job.put("test.signed" if test else "model.signed", signed, section.where("znorm"), "znorm")
+        job.put(path, inner.native, sections.where(name), name)
+        return
+    _direction(inner, section)
+    _plain(inner, section)
     _kernel(inner, section, training)
     scale = job.scale()
     if training:
@@ -265,9 +282,11 @@ def _kind(inner: Job, section: Section, path: str) -> None:
         return
     if kind == "single" and "target" in inner.native and "input" in inner.native:
         kind = "aligned"
+    if kind == "aligned" and (method(inner) in translation.MODELS or "combined" in inner.native):
+        kind = "paired"
     wanted, root = ("input", "dataroot_LR") if kind == "single" else ("target", "dataroot_HR")
     roots = [k for k, rule in {**_ROOTS, **OWN}.items() if isinstance(rule, Takes) and rule.to == wanted]
-    if all(section.get(k) is None for k in roots):
+    if all(section.get(k) is None for k in roots) and kind not in translation.DATASETS:
         inner.error(section.where(), f"{path}: mode {mode} needs {root}, the folder of the images")
     inner.put("type", kind, section.where(key), key)
     outputs = lower(inner.read(section, "outputs", str, "lrhr"))
@@ -287,6 +306,20 @@ def _direction(inner: Job, section: Section) -> None:
         native.put("target", a, at_a)
     elif direction == "btoa":
         inner.error(section.where("direction"), "direction: BtoA needs both folders, dataroot_A and dataroot_B")
+
+
+def _plain(inner: Job, section: Section) -> None:
+    """What only image-to-image models have, and one number of channels for both images."""
+    for key in ("load_size", "center_crop_size", "aspect_ratio", "none", "serial", "weights", "combined"):
+        if inner.native.pop(key, None) is not None:
+            rules = TRAIN.items()
+            written = next(k for k, rule in rules if k in section and isinstance(rule, Takes) and rule.to == key)
+            others = f"belongs to {', '.join(translation.DATASETS)} datasets, of image-to-image models; remove it"
+            inner.error(section.where(written), f"{written}: {others}")
+    for key, name in (("input_channels", "input_nc"), ("target_channels", "output_nc")):
+        channels = inner.native.pop(key, None)
+        if channels is not None:
+            inner.put("channels", channels, section.where(name), name)
 
 
 def _limit(inner: Job, section: Section) -> None:
@@ -339,7 +372,7 @@ def _for_training(inner: Job, section: Section, scale: int | None) -> None:
     one = "can be used at scale 1 only, and " if preprocess == "none" or preprocess.startswith("scale_") else ""
     known = ("crop", "resize", "none", "fixed", "scale_width", "scale_height", "scale_shortside", "center_crop")
     is_known = any(part in preprocess for part in known)
-    why = f"{one}is not in this version yet" if is_known else f"does not exist.{did_you_mean(preprocess, known)}"
+    why = f"{one}belongs to image-to-image models" if is_known else f"does not exist.{did_you_mean(preprocess, known)}"
     inner.error(section.where("preprocess"), f"preprocess: {preprocess} {why}; write crop")
 
 

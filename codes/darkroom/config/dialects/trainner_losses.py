@@ -14,7 +14,8 @@ from ...core.registry import did_you_mean
 from ..source import Section
 from . import trainner_extras as extras
 from . import trainner_methods as methods
-from .rules import Combined, Job, Refused, Rule, Table, Takes, is_off, later, lower
+from . import trainner_translation as translation
+from .rules import Combined, Job, Refused, Rule, Table, Takes, is_off, later, lower, method
 
 Entry = dict[str, Any]
 Options = Mapping[str, Any]
@@ -283,7 +284,7 @@ def _gan(job: Job, train: Section) -> list[Section]:
         near = did_you_mean(kind, MODES)
         job.error(train.where(_GAN_TYPE), f"gan_type: expected one of {', '.join(MODES)}, found {kind!r}.{near}")
         return []
-    if methods.method(job) == "sftgan":
+    if method(job) == "sftgan":
         return [_with_classes(job, train, MODES[kind], weight)]
     entry = _entry(train, {"name": "gan", "type": "gan", "mode": MODES[kind]}, _GAN_TYPE, "gan_weight")
     if extras.separates(job, train):
@@ -322,7 +323,7 @@ def _gan_options(job: Job, train: Section, entry: Section) -> None:
         if key not in ("form", "cap_at_real"):
             near = did_you_mean(key, ["form", "cap_at_real"])
             job.error(options.where(key), f"there is no option {key!r} in gan_opt.{near}")
-    form = lower(job.read(options, "form", str, "relativistic"))
+    form = lower(job.read(options, "form", str, translation.form(job)))
     if form not in ("relativistic", "standard"):
         job.error(options.where("form"), f"form: expected relativistic or standard, found {form!r}")
     entry.put("form", form, options.where("form"))
@@ -357,6 +358,7 @@ def losses(job: Job, train: Section) -> None:
     if means is not None:  # it is at the top of the file
         for entry in (entry for entry in made if entry["type"] == "fdpl"):
             entry.put("diff_means", means, job.file.where("diff_means"))
+    made = translation.spread(job, train, made)
     own = job.native.get("losses") or []
     if not made and not own and not job.errors:
         none = [key for key in train if key.endswith("_weight") and train[key] == 0 and key in KEYS]

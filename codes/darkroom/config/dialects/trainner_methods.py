@@ -3,34 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from ..source import Section
-from .rules import Combined, Job, Refused, Rule, Table, Takes, is_off
-
-
-@dataclass(frozen=True, slots=True)
-class OnlyFor(Rule):
-    """A rule for one training method; with the others the key is wrong."""
-
-    model: str
-    rule: Rule
-
-    def apply(self, job: Job, section: Section, key: str) -> None:
-        """See ``Rule``."""
-        if method(job) == self.model:
-            self.rule.apply(job, section, key)
-        elif not is_off(section[key]) and section[key] != "none":
-            job.error(section.where(key), f"{key}: belongs to model: {self.model}; remove it")
-
-    def says(self) -> str:
-        """See ``Rule``."""
-        return f"{self.rule.says()} (model: {self.model})"
-
-
-def _only(model: str, rules: Mapping[str, Rule]) -> dict[str, Rule]:
-    return {key: OnlyFor(model, rule) for key, rule in rules.items()}
-
+from .rules import Combined, Job, OnlyFor, Refused, Rule, Table, Takes, is_off, method, only
 
 _OLDER = ("train_phase", "phase1_s", "phase2_s", "phase3_s")
 _PPON: dict[str, Rule] = {
@@ -48,10 +23,10 @@ _SRFLOW: dict[str, Rule] = {
     "lr_filter_": Combined("optim_G.groups: lr of G.RRDB", float),
     "train_RRDB_delay": Takes("model.train_RRDB_delay", float),
 }
-TRAIN: Table = {**_only("ppon", _PPON), **_only("srflow", _SRFLOW)}
+TRAIN: Table = {**only("ppon", _PPON), **only("srflow", _SRFLOW)}
 """Keys of section ``train``."""
 
-TOP: Table = _only(
+TOP: Table = only(
     "srflow",
     {
         "val": Combined("model.heats, model.n_sample"),
@@ -63,7 +38,7 @@ VAL: Table = {"heats": Takes("model.heats", list[float]), "n_sample": Takes("mod
 """Section ``val`` of SRFlow."""
 _VAL_OF_TEST: Table = {"heats": Takes("test.heats", list[float]), "n_sample": Takes("test.n_sample", int)}
 
-NETWORK: Table = _only(
+NETWORK: Table = only(
     "srflow",
     {
         "flow": Combined("network_G: K, L, hidden_channels, additional, split, correct_splits, blocks"),
@@ -73,9 +48,9 @@ NETWORK: Table = _only(
 )
 """Keys of section ``network_G``."""
 
-SUBMODULE = OnlyFor("srflow", Combined("path.pretrain", bool | str))
+SUBMODULE = OnlyFor(("srflow",), Combined("path.pretrain", bool | str))
 """``path.load_submodule``: pretrain_model_G is of the encoder."""
-QUANT = OnlyFor("srflow", Combined("network_G.quant", float))
+QUANT = OnlyFor(("srflow",), Combined("network_G.quant", float))
 """``datasets.train.quant``."""
 
 _AS_IT_IS = "here the flow is always made so"
@@ -98,13 +73,8 @@ _INNER: Mapping[str, Table] = {
     "augmentation": {"noiseQuant": Takes("model.noise", bool)},
 }
 
-TOP_OF_TEST: Table = _only("ppon", {"ppon_phase": Takes("test.image", int | str, lambda phase: _image(phase))})
+TOP_OF_TEST: Table = only("ppon", {"ppon_phase": Takes("test.image", int | str, lambda phase: _image(phase))})
 """Keys of the top of a file for test.py."""
-
-
-def method(job: Job) -> str:
-    """The name of the training method, in lower case."""
-    return str(job.file.section("model").get("type", "")).lower()
 
 
 def flow(job: Job, train: Section, *, training: bool) -> None:

@@ -9,18 +9,21 @@ from __future__ import annotations
 import dataclasses
 import typing
 from collections.abc import Collection, Mapping
-from pathlib import Path
 from typing import Any
 
 from ..options import LogOptions, PathOptions, RunOptions, TrainOptions
 from ..typed import hints
 from . import trainner_extras as extras
 from . import trainner_methods as methods
-from .rules import Belongs, Combined, Refused, Rule, Table, Takes, later
+from . import trainner_translation as translation
+from .rules import Belongs, Combined, Refused, Rule, Table, Takes, home, later
 
-MODELS = {"sr": "sr", "srgan": "sr", "srragan": "sr", "ppon": "ppon", "srflow": "srflow", "sftgan": "sftgan"}
+MODELS = {
+    **dict.fromkeys(("sr", "srgan", "srragan"), "sr"),
+    **{name: name for name in ("ppon", "srflow", "sftgan", *translation.MODELS)},
+}
 """Documented names of the methods that there are."""
-MODELS_LATER = ("pix2pix", "cyclegan", "wbc", "vsr", "vsrgan", "dvd", "pbr")
+MODELS_LATER = ("vsr", "vsrgan", "dvd", "pbr")
 
 NATIVE = (
     "losses",
@@ -29,6 +32,7 @@ NATIVE = (
     "ema",
     "swa",
     "validate",
+    "display",
     "checkpoint",
     "test",
     "schedule",
@@ -44,10 +48,6 @@ def _own(cls: Any, section: str = "") -> dict[str, Rule]:
     return {f.name: Takes(f"{path}{f.name}", kinds[f.name]) for f in dataclasses.fields(cls)}
 
 
-def _home(path: str) -> str:
-    return str(Path(path).expanduser()) if path.startswith("~") else path
-
-
 def _amp(on: bool) -> str:
     return "auto" if on else "off"
 
@@ -59,8 +59,6 @@ def _best(name: Any) -> str:
 
 
 _ONLY_VIDEO = "belongs to video models, which are not in this version; remove it"
-_ONLY_I2I = "belongs to image-to-image models, which are not in this version yet; remove it"
-_ONLY_WBC = "belongs to model wbc, which is not in this version yet; remove it"
 
 _SECTIONS: Table = {
     "model": Combined("model"),
@@ -75,7 +73,7 @@ _SECTIONS: Table = {
 
 _FEATURES: Table = {
     **extras.TOP,
-    "pool_size": Refused(_ONLY_I2I),
+    **translation.TOP,
     "presets_root": later("augmentation presets"),
     "diff_means": Combined("losses: diff_means of fdpl", str),
     **methods.TOP,
@@ -134,13 +132,13 @@ TOP_OF_TEST: Table = {
 
 PATH: Table = {
     **_own(PathOptions, "path"),
-    "root": Takes("path.root", str, _home),
-    "resume_state": Takes("path.resume_state", str, _home),
-    "pretrain_model_G": Takes("path.pretrain.G", str, _home),
-    "pretrain_model_D": Takes("path.pretrain.D", str, _home),
-    **{f"pretrain_model_{n}": Refused(_ONLY_I2I) for n in ("G_A", "G_B", "D_A", "D_B", "D_S", "D_T")},
-    "pretrain_model_seg": Takes("path.pretrain.S", str, _home),
-    "pretrain_model_Loc": Takes("path.pretrain.Loc", str, _home),
+    "root": Takes("path.root", str, home),
+    "resume_state": Takes("path.resume_state", str, home),
+    "pretrain_model_G": Takes("path.pretrain.G", str, home),
+    "pretrain_model_D": Takes("path.pretrain.D", str, home),
+    **translation.PATH,
+    "pretrain_model_seg": Takes("path.pretrain.S", str, home),
+    "pretrain_model_Loc": Takes("path.pretrain.Loc", str, home),
     "pretrain_model_swaG": Refused("an average cannot be continued from a file; write pretrain_model_G"),
     "load_submodule": methods.SUBMODULE,
 }
@@ -173,13 +171,9 @@ TRAIN: Table = {
     "swa_lr": Takes("swa.rate", float, needs="use_swa"),
     "swa_anneal_epochs": Takes("swa.anneal", int, needs="use_swa"),
     "swa_anneal_strategy": Takes("swa.strategy", str, needs="use_swa"),
-    "display_freq": Refused(f"{_ONLY_I2I}, or write val_freq"),
-    "overwrite_disp_imgs": Refused(_ONLY_I2I),
-    "lambda_identity": Refused(_ONLY_I2I),
     **extras.TRAIN,
     **methods.TRAIN,
-    **{f"{part}_losses": Refused(_ONLY_WBC) for part in ("surf", "text", "struct", "cont", "reg", "idt")},
-    **{f"{part}_scale": Refused(_ONLY_WBC) for part in ("surface", "texture", "struct", "content", "reg")},
+    **translation.TRAIN,
     "ofr_weight": Refused(_ONLY_VIDEO),
     "ofr_type": Belongs("ofr_weight"),
 }
@@ -200,6 +194,8 @@ NETWORK: Table = {
 
 NETWORK_ALIASES = {
     "net_act": "act_type",
+    "ngf": "nf",
+    "ndf": "nf",
     "gaussian_noise": "gaussian",
     "nlayer": "n_layers",
     "use_spectral_norm": "spectral_norm",

@@ -1,0 +1,139 @@
+"""Whole training steps of image-to-image methods, from their option file, through the plan and the loop."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+from unittest.mock import patch
+
+import torch
+import yaml
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from darkroom.build.plan import plan_training, read_options
+from darkroom.build.training import Run, open_run
+from darkroom.core.terms import JudgeTerm
+from darkroom.losses.pool import ImagePool
+
+from . import Case, adapter
+from .recipes import entries_of, fill, inputs, state
+
+_NAMES = {"pix2pix": {"A": "input", "B": "target"}}
+"""What the data are called where they are not real_A and real_B."""
+
+
+@adapter("trainstep")
+def steps(case: Case) -> dict[str, Any]:
+    """The log of every step, and the images of the last one, in [-1, 1]."""
+    options = yaml.safe_load(case.data["config"]["options_yaml"])
+    names = _NAMES.get(options["model"], {"A": "real_A", "B": "real_B"})
+    given = {names[name]: (image + 1) / 2 for name, image in inputs(case).items()}
+    with tempfile.TemporaryDirectory() as folder:
+        run = _run(case, options, Path(folder))
+        try:
+            return _log(case, run, given)
+        finally:
+            run.close()
+
+
+def _run(case: Case, options: dict[str, Any], folder: Path) -> Run:
+    train = options["datasets"]["train"]
+    for name in "AB":
+        (folder / name).mkdir()
+        Image.new("RGB", (32, 32)).save(folder / name / "x.png")
+        train[f"dataroot_{name}"] = str(folder / name)
+    options["path"]["root"] = str(folder)
+    perceptual = options["train"].get("perceptual_opt")
+    if perceptual is not None:
+        perceptual["pretrained_path"] = _vgg(case, perceptual["feature_network"], folder)
+    file = folder / "o.yml"
+    file.write_text(yaml.safe_dump(options), encoding="utf-8")
+    read = read_options(file)
+    run = open_run(plan_training(read), read.notes, file)
+    for name, network in run.loop.model.networks.items():
+        network.load_state_dict(network.from_public(state(case, f"{name}.")))
+    return run
+
+
+def _vgg(case: Case, name: str, folder: Path) -> str:
+    """A file of the feature network with weights by the recipe, under the keys ``features.N.*``."""
+    import torchvision
+
+    network = vars(torchvision.models)[name](weights=None)
+    listed = [e for e in entries_of(network) if e[0].startswith("features.")]
+    weights = {**network.state_dict(), **fill(case, listed, 1.3)}
+    torch.save(weights, folder / "vgg.pth")
+    return str(folder / "vgg.pth")
+
+
+def _log(case: Case, run: Run, given: Mapping[str, Tensor]) -> dict[str, Any]:
+    loop, found, expected = run.loop, dict[str, Any](), case.data["logs"]
+    draws = random.Random(case.data["seed"]["python_random"])
+    loop.terms = [_replayed(t, draws) if isinstance(t, JudgeTerm) else t for t in loop.terms]
+    if "superpixels" in loop.model.rules:
+        loop.model.segmenter = _Blocks
+    logs = []
+    for n in range(len(expected)):
+        batch = {**given, **_drawn(case, n)}
+        if n == len(expected) - 1:
+            sample = loop.model.sample(batch, loop.model.aliases)
+            with torch.no_grad():
+                found = {name: sample[name].clone() for name in case.data["outputs"]}
+        assert loop.players["G"].rates(loop.step)[0] == case.data["lr_used"][n]
+        loop.iterate([batch])
+        logs.append(loop.meter.flush())
+    for n, step in enumerate(expected):
+        for name in step:
+            # what is computed after the original copies its log is in the next one
+            found[f"logs/{n}/{name}"] = logs[n - (name not in expected[0])][name]
+    return found
+
+
+class _Blocks:
+    """In place of the superpixels: 4x4 blocks of one colour."""
+
+    def __init__(self, image: Tensor) -> None:
+        self.image = image
+
+    @classmethod
+    def start(cls, image: Tensor, gammas: Sequence[float]) -> _Blocks:
+        del gammas
+        return cls(image)
+
+    def result(self) -> Tensor:
+        return F.interpolate(F.avg_pool2d(self.image, 4), scale_factor=4)
+
+
+def _drawn(case: Case, n: int) -> dict[str, Tensor]:
+    """The weights of red, green and blue that the original drew."""
+    aux = case.data.get("aux")
+    return {"gray_weights": torch.tensor(aux[n]["rgb_weights"], dtype=torch.float32)} if aux else {}
+
+
+def _replayed(term: JudgeTerm, draws: random.Random) -> JudgeTerm:
+    """With the draws of the original's image pool, which it makes only when the pool is full."""
+    pool = term.pool
+    if not isinstance(pool, ImagePool):
+        return term
+    seen = 0
+
+    def replay(fakes: Tensor) -> Tensor:
+        nonlocal seen
+        coins, slots = [0.0] * len(fakes), [0] * len(fakes)
+        for n in range(len(fakes)):
+            if seen >= pool.size:
+                coins[n] = draws.uniform(0, 1)
+                slots[n] = draws.randint(0, pool.size - 1) if coins[n] > 0.5 else 0
+            seen += 1
+        with patch.multiple(
+            torch, rand=lambda *_, **__: torch.tensor(coins), randint=lambda *_, **__: torch.tensor(slots)
+        ):
+            return pool(fakes)
+
+    return dataclasses.replace(term, pool=replay)
