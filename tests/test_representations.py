@@ -405,7 +405,8 @@ def test_opencv_is_asked_for_its_segments(photograph, monkeypatch):
 
 
 def test_what_superpixels_refuse(photograph, monkeypatch):
-    for wrong in ({"algorithm": "watershed"}, {"reduction": "all"}, {"segments": 0}, {"max_size": 0}):
+    options = {"algorithm": "watershed", "reduction": "all", "segments": 0, "max_size": 0, "colours": "bright"}
+    for wrong in ({name: value} for name, value in options.items()):
         with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected"):
             superpixels(photograph, **wrong)
         with pytest.raises(ValueError, match=f"{next(iter(wrong))}: expected"):
@@ -463,6 +464,7 @@ def test_images_beyond_black_and_white_are_clipped_and_rounded(batch):
     stretched = (batch * 1.5 - 0.25).requires_grad_()
     want = segmenter.start(stretched.detach().mul(255).round().div(255).clamp(0, 1), GAMMAS).result()
     got = segmenter.start(stretched, GAMMAS).result()
+    assert not torch.equal(Segmenter(segments=20, colours="median").start(stretched, GAMMAS).result(), got)
     assert torch.equal(got, want)
     assert not got.requires_grad
     assert segmenter.start(batch.half(), GAMMAS).result().dtype == torch.float32

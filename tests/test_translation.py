@@ -9,7 +9,9 @@ import pytest
 import torch
 import yaml
 from PIL import Image
-from runs import equal, make, photographs, python, save_backbone, start, train, write
+from runs import equal, make, photographs, python, save_backbone, start, train, weights, write
+
+from darkroom.core.errors import OptionErrors
 
 DATA = {
     "pix2pix": "{mode: aligned, dataroot_A: ROOT/A, dataroot_B: ROOT/B, crop_size: 32, batch_size: 2, n_workers: 0}",
@@ -162,3 +164,145 @@ def test_test_py_at_another_size(kind, pictures, tmp_path):
     done = python("test.py", "-opt", write(tmp_path / "t.yml", test))
     assert done.returncode == 0, done.stdout + done.stderr
     assert Image.open(tmp_path / "results/small/test_1/colour.png").size == (48, 32)
+
+
+def test_pix2pix_learns_to_make_day_of_night(pictures, tmp_path):
+    """On a photograph that it has not seen, the mean error is less than half of what it was to begin with."""
+    (tmp_path / "A").mkdir()
+    (tmp_path / "B").mkdir()
+    names = ["photo0.png", "photo1.png"]
+    for name in names:
+        (tmp_path / "A" / name).write_bytes((pictures / "B" / name).read_bytes())
+        (tmp_path / "B" / name).write_bytes((pictures / "A" / name).read_bytes())
+    data = {"mode": "aligned", "dataroot_A": str(tmp_path / "A"), "dataroot_B": str(tmp_path / "B")}
+    train_data = {**data, "crop_size": 32, "batch_size": 4, "n_workers": 0}
+    path = options("pix2pix", pictures, tmp_path / "run", datasets={"train": train_data, "val": data})
+    network = "network_G={which_model_G: unet_net, num_downs: 3, ngf: 16}"
+    rates = ("train.lr_scheme=null", "train.fixed_niter=null", "train.niter_decay=null", "train.niter=120")
+    run = make(path, network, *rates)
+    run.train()
+    night, day = (torch.from_numpy(np.asarray(Image.open(pictures / x / "photo2.png"))) / 255 for x in "BA")
+    image = {"input": night.permute(2, 0, 1)[None].float()}
+    made = run.validate.judge(run.loop, image)["output"]
+    run.close()
+    before, after = ((x - day.permute(2, 0, 1)).abs().mean() for x in (image["input"], made))
+    assert float(after) < float(before) / 2
+
+
+def test_cyclegan_comes_back_and_leaves_its_own_alone(pictures, tmp_path):
+    """Cycle and identity losses fall to less than two thirds."""
+    rates = ("train.lr_scheme=null", "train.fixed_niter=null", "train.niter_decay=null", "train.niter=100")
+    run = make(options("cyclegan", pictures, tmp_path), *rates, "network_G.ngf=16", "train.gan_weight=0.1")
+    batches, figures = run.loop.data(0), []
+    for _ in range(100):
+        run.loop.iterate([run.loop.on_device(next(batches))])
+        figures.append(run.loop.meter.flush())
+    run.close()
+    for name in ("pix-l1_A", "pix-l1_B", "pix-l1_idt_A", "pix-l1_idt_B"):
+        first, last = (sum(f[name] for f in part) / 5 for part in (figures[:5], figures[-5:]))
+        assert last < first * 2 / 3, name
+
+
+def test_the_structure_is_held_to_the_superpixel_image(pictures, tmp_path):
+    """What the loss compares the output with is the output in areas of one colour, computed here once more."""
+    from darkroom.filters.superpixels import darken, superpixels
+
+    run = make(options("wbc", pictures, tmp_path), "model={type: wbc, gamma: [1.0, 1.0]}")
+    model, batch = run.loop.model, run.loop.on_device(next(run.loop.data(0)))
+    sample = model.sample(batch)
+    term = next(term for term in run.loop.terms if term.name == "fea-vgg19-l1_struct")
+    assert dict(term.inputs) == {"prediction": "fake_B", "target": "superpixels"}
+    run.close()
+    output, target = sample["fake_B"].detach(), sample["superpixels"]
+    assert output.requires_grad is target.requires_grad is False
+    for made, found in zip(output, target, strict=True):
+        pixels = ((made + 1) / 2 * 255).round().clamp(0, 255).byte().permute(1, 2, 0).contiguous().numpy()
+        expected = darken(superpixels(pixels), 1.0)
+        assert np.array_equal(((found + 1) / 2 * 255).round().byte().permute(1, 2, 0).numpy(), expected)
+        colours = {tuple(colour) for colour in expected.reshape(-1, 3)}
+        assert len(colours) < len({tuple(colour) for colour in pixels.reshape(-1, 3)}) / 4
+
+
+def test_warm_up_is_of_the_generator_alone_and_changes_nothing_else(pictures, tmp_path):
+    run = make(options("wbc", pictures, tmp_path), "model={type: wbc, warm_up: 2}")
+    batches, seen = run.loop.data(0), []
+    for _ in range(4):
+        before = weights(run)
+        run.loop.iterate([run.loop.on_device(next(batches))])
+        moved = {key.split(".")[0] for key, value in weights(run).items() if not torch.equal(value, before[key])}
+        seen.append((moved, set(run.loop.meter.flush())))
+    run.close()
+    assert seen[:2] == [({"G"}, {"warm-up-l1"})] * 2
+    assert [moved for moved, _ in seen[2:]] == [{"G", "D_S", "D_T"}] * 2
+    assert all("warm-up-l1" not in names and names >= LOGGED["wbc"] for _, names in seen[2:])
+
+
+def test_two_processes_share_the_history_of_fakes(pictures, tmp_path):
+    """And so equal one process with twice the batch, in float64, also after the history is full."""
+    from test_distributed import close, torchrun
+
+    path = options("cyclegan", pictures, tmp_path)
+    tree = yaml.safe_load(path.read_text())
+    del tree["datasets"]["val"], tree["train"]["val_freq"], tree["train"]["display_freq"]
+    write(path, tree)
+    found = {}
+    steady = "train.optim_G=sgd", "train.optim_D=sgd"
+    for name, size in (("one", 4), ("two", 2)):
+        own = (*steady, f"name={name}", f"datasets.train.batch_size={size}")
+        if name == "one":
+            done = python("tests/double.py", path, *own)
+            assert done.returncode == 0, done.stderr
+        else:
+            torchrun("tests/double.py", path, *own)
+        models = tmp_path / "experiments" / name / "models"
+        found[name] = {f"{n}.{k}": v for n in PLAYED["cyclegan"] for k, v in torch.load(models / f"6_{n}.pth").items()}
+    close(found["one"], found["two"], rtol=1e-6, atol=1e-9)
+
+
+def test_the_noise_of_pix2pix_and_statistics_of_the_image_at_test(pictures, tmp_path):
+    from darkroom.archs.unet import UNetGenerator
+    from darkroom.build.testing import translating
+    from darkroom.config.options import TestOptions
+
+    torch.manual_seed(0)
+    network = UNetGenerator(num_downs=6, nf=4, use_dropout=True)
+    images = torch.rand(1, 3, 64, 64)
+    run = lambda seed=0, **o: translating(network, TestOptions(**o), seed).eval()(images)  # noqa: E731
+    with torch.no_grad():
+        plain, noisy = run(), run(dropout=True)
+        assert torch.equal(plain, run())
+        assert torch.equal(noisy, run(dropout=True)), "the same seed gives the same noise"
+        assert not torch.equal(noisy, plain)
+        assert not torch.equal(noisy, run(1, dropout=True))
+        own = run(batch_statistics=True)
+        expected = (UNetGenerator.forward(network.train().apply(_no_dropout), images * 2 - 1) + 1) / 2
+    torch.testing.assert_close(own, expected)
+    assert not torch.equal(own, plain)
+
+
+def _no_dropout(layer):
+    if isinstance(layer, torch.nn.Dropout):
+        layer.eval()
+
+
+def test_the_guided_filter_of_a_test_has_a_strength_of_its_own():
+    from darkroom.archs.wbc import WBCUNet
+    from darkroom.build.testing import translating
+    from darkroom.config.options import TestOptions
+    from darkroom.filters.guided import guided_filter
+
+    torch.manual_seed(0)
+    network, photo = WBCUNet(nf=4).eval(), torch.rand(1, 3, 32, 48)
+    with torch.no_grad():
+        found = translating(network, TestOptions(guided_filter=0.02))(photo)
+        signed = photo * 2 - 1
+        expected = (guided_filter(signed, network(signed), 1, 0.02) + 1) / 2
+        assert torch.equal(found, expected)
+        assert not torch.equal(found, translating(network, TestOptions())(photo))
+        assert torch.equal(translating(network, TestOptions(signed=False))(photo), network(photo))
+
+
+def test_a_crop_that_the_generator_cannot_halve_is_refused_with_one_that_it_can(pictures, tmp_path):
+    with pytest.raises(OptionErrors, match=r"crop_size: expected a multiple of 32, found 48: use 32 or 64"):
+        make(options("pix2pix", pictures, tmp_path), "datasets.train.crop_size=48")
+    assert not (tmp_path / "experiments").exists() or not any((tmp_path / "experiments/pix2pix").glob("*.log"))

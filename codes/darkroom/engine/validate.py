@@ -199,7 +199,8 @@ class Validate:
     def _say(self, loop: Loop, name: str) -> None:
         means = self.means[name]
         which = "" if len(self.sets) == 1 else f" {name}:"
-        text = f"# Validation #{which} " + ", ".join(f"{k.upper()}: {v:.5g}" for k, v in means.items())
+        found = ", ".join(f"{k.upper()}: {v:.5g}" for k, v in means.items())
+        text = f"# Validation #{which} {found or 'nothing is measured; the images are in val_images'}"
         self.log.say(text)
         self.log.validation(f"<epoch:{self.epoch(loop.step):3d}, iter:{loop.step:8,d}> {text}")
         tagged = means if len(self.sets) == 1 else {f"{name}/{k}": v for k, v in means.items()}

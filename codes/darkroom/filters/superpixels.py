@@ -50,7 +50,7 @@ def superpixels(
     Raises:
         ValueError: an option cannot be, OpenCV lacks the algorithm, or this is no such image.
     """
-    check(algorithm, segments, reduction, max_size)
+    check(algorithm, segments, reduction, max_size, colours)
     if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"expected an RGB image (H, W, 3) of uint8, found {image.shape} of {image.dtype}")
     height, width = image.shape[:2]
@@ -152,6 +152,7 @@ class Segmenter:
         segments: int = 200,
         reduction: Reduction | None = "selective",
         max_size: int | None = None,
+        colours: Colours = "mix",
         threads: int | None = None,
     ) -> None:
         """``threads`` are by default as many as there are processors; see ``superpixels`` for the rest.
@@ -159,11 +160,11 @@ class Segmenter:
         Raises:
             ValueError: an option cannot be, or OpenCV lacks the algorithm.
         """
-        check(algorithm, segments, reduction, max_size)
+        check(algorithm, segments, reduction, max_size, colours)
         if threads is not None and threads < 1:
             raise ValueError(f"threads: expected 1 or more, found {threads}")
-        self.algorithm, self.segments, self.reduction, self.max_size = algorithm, segments, reduction, max_size
-        self.threads = threads
+        self.algorithm, self.segments, self.reduction = algorithm, segments, reduction
+        self.max_size, self.colours, self.threads = max_size, colours, threads
         self._pool: ThreadPoolExecutor | None = None
 
     def start(self, images: Tensor, gammas: Sequence[float]) -> Segmentation:
@@ -199,7 +200,7 @@ class Segmenter:
         """Replace ``image`` by its superpixels, once it is there."""
         if arrived is not None:
             arrived.synchronize()
-        found = superpixels(image, self.algorithm, self.segments, self.reduction, self.max_size)
+        found = superpixels(image, self.algorithm, self.segments, self.reduction, self.max_size, self.colours)
         image[...] = darken(found, gamma)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -207,15 +208,16 @@ class Segmenter:
         return {**vars(self), "_pool": None}
 
 
-def check(algorithm: str, segments: int, reduction: str | None, max_size: int | None) -> None:
-    """Whether ``superpixels`` can do that.
+def check(algorithm: str, segments: int, reduction: str | None, max_size: int | None, colours: str) -> None:
+    """Refuse what ``superpixels`` cannot do.
 
     Raises:
-        ValueError: it cannot; the message says what it expects.
+        ValueError: an option cannot be, or OpenCV lacks the algorithm.
     """
     for name, value, known in (
         ("algorithm", algorithm, get_args(Algorithm)),
         ("reduction", reduction, (*get_args(Reduction), None)),
+        ("colours", colours, get_args(Colours)),
     ):
         if value not in known:
             raise ValueError(f"{name}: expected one of {', '.join(map(str, known))}, found {value!r}")
@@ -259,8 +261,8 @@ def _alike_neighbours(image: Image, labels: Labels) -> Labels:
 
     def join(graph: Any, source: int, target: int) -> None:
         gone, kept = graph.nodes[source], graph.nodes[target]
-        for sum_ in ("total color", "pixel count"):
-            kept[sum_] += gone[sum_]
+        for total in ("total color", "pixel count"):
+            kept[total] += gone[total]
         kept["mean color"] = kept["total color"] / kept["pixel count"]
 
     def distance(graph: Any, source: int, target: int, neighbour: int) -> dict[str, float]:
