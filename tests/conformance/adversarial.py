@@ -1,4 +1,4 @@
-"""Adversarial losses: family ``gan`` (sr); ``gan_loss_modes``, ``gradient_penalty``, ``edgeconnect_adversarial_loss``.
+"""Adversarial losses: family ``gan`` (sr); ``gan_loss_modes``, ``gradient_penalty``.
 
 The vectors give the critic's scores instead of images: a "critic" here returns the scores that it is given.
 """
@@ -131,20 +131,6 @@ def modes(case: Case) -> dict[str, Any]:
         found |= {f"{name}/{real}": figures["l_d_real"], f"{name}/{fake}": figures["l_d_fake"]}
         if mode == "hinge":
             found[f"{name}/generator"] = loss.generator(scores_themselves, logits, logits)
-    return found
-
-
-@adapter("edgeconnect_adversarial_loss")
-def edgeconnect(case: Case) -> dict[str, Any]:
-    """Its discriminator ends in a sigmoid: lsgan judges probabilities, nsgan is vanilla before the sigmoid."""
-    logits = inputs(case)["logits"]
-    found = {}
-    for mode in case.data["values"]:
-        seen = logits.sigmoid() if mode == "lsgan" else logits
-        loss = GAN("vanilla" if mode == "nsgan" else mode)
-        figures = loss.discriminator(scores_themselves, seen, seen).figures
-        found |= {f"{mode}/disc_real": figures["l_d_real"], f"{mode}/disc_fake": figures["l_d_fake"]}
-        found[f"{mode}/gen_real"] = loss.generator(scores_themselves, seen, seen)
     return found
 
 

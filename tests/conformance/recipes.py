@@ -31,13 +31,15 @@ class Part:
     where: Any
 
 
-def state(case: Case, prefix: str = "", entries: Sequence[Sequence[Any]] | None = None) -> dict[str, Tensor]:
+def state(
+    case: Case, prefix: str = "", entries: Sequence[Sequence[Any]] | None = None, g: float | None = None
+) -> dict[str, Tensor]:
     """The weights that the recipe gives, without those that it says to keep from the constructor.
 
     ``prefix`` selects a network of a training step (``"G_A."``) and is taken off the keys. ``entries``
     ([key, shape, dtype] without prefix, see ``entries_of``) are for vectors that do not list them.
     """
-    data, g = case.data, None
+    data = case.data
     if entries is not None:
         listed = [[prefix + key, shape, dtype] for key, shape, dtype in entries]
     elif prefix:

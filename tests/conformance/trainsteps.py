@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import random
 import tempfile
 from collections.abc import Mapping, Sequence
@@ -16,13 +17,15 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from darkroom.archs.vgg import VGGFeatures
+from darkroom.build.inpainting import training_options
 from darkroom.build.plan import plan_training, read_options
 from darkroom.build.training import Run, open_run
 from darkroom.core.terms import JudgeTerm
 from darkroom.losses.pool import ImagePool
 
 from . import Case, adapter
-from .recipes import entries_of, fill, inputs, state
+from .recipes import entries, entries_of, fill, inputs, state
 
 _NAMES = {"pix2pix": {"A": "input", "B": "target"}}
 """What the data are called where they are not real_A and real_B."""
@@ -137,3 +140,42 @@ def _replayed(term: JudgeTerm, draws: random.Random) -> JudgeTerm:
             return pool(fakes)
 
     return dataclasses.replace(term, pool=replay)
+
+
+@adapter("edgeconnect_train")
+def filling(case: Case) -> dict[str, Any]:
+    """EdgeConnect's steps from a config.yml: the log of each, and the images of the first and the last one."""
+    config, found = case.data["config"], dict[str, Any]()
+    names = {"images": "image", "images_gray": "gray", "edges": "edge", "masks": "mask"}
+    batch = {names[name]: value for name, value in inputs(case).items()}
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        Image.new("RGB", (32, 32), "white").save(folder / "x.png")
+        own = {"MODE": 1, "DEVICE": 0, "MASK": 1, "INPUT_SIZE": 32, "BATCH_SIZE": 1, "LOG_INTERVAL": 0}
+        file = {**own, **config, "SAMPLE_INTERVAL": 0, "TRAIN_FLIST": str(folder)}
+        (folder / "config.yml").write_text(yaml.safe_dump(file), encoding="utf-8")
+        backbone = {"TORCH_HOME": str(folder)}
+        if case.data["vgg19"]:
+            cache = folder / "hub" / "checkpoints"
+            cache.mkdir(parents=True)
+            Path(_vgg(case, "vgg19", folder)).rename(cache / VGGFeatures(layers=("conv5_4",)).file)
+        with patch.dict(os.environ, backbone):
+            options, source = training_options(folder, config["MODEL"], ["TRAIN_FLIST=" + str(folder / "x.png")], print)
+            run = open_run(plan_training(options), options.notes, source)
+        try:
+            for field, part in (("G", "generator"), ("D", "discriminator")):
+                prefix = next(n["prefix"] for key, n in case.data["networks"].items() if part in key)
+                network = run.loop.model.networks[field]
+                listed = entries(network.to_public(network.state_dict()))
+                g = next(n["g"] for key, n in case.data["networks"].items() if part in key)
+                network.load_state_dict(network.from_public(state(case, prefix, listed, g)))
+            for n, expected in enumerate(case.data["logs"]):
+                with torch.no_grad():
+                    made = run.loop.model.sample(batch)["output"].clone()
+                found |= {"outputs_step1": made} if n == 0 else {"outputs_last": made}
+                run.loop.iterate([batch])
+                values = dict(zip(expected, run.loop.meter.newest([*expected]), strict=True))
+                found |= {f"logs/{n}/{key}": value for key, value in values.items()}
+        finally:
+            run.close()
+    return found

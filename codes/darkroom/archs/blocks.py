@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -210,10 +210,10 @@ def pad_to_multiple(x: Tensor, multiple: int) -> Tensor:
 # weight_v) that published discriminators have; plain modules instead of hooks, so that they copy, pickle and compile.
 
 
-def spectral_weight(weight: Tensor, u: Tensor, v: Tensor, iterations: int) -> Tensor:
-    """``weight`` (out, ...) over its largest singular value u^T W v, after power iterations that update u and v."""
+def spectral_weight(weight: Tensor, u: Tensor, v: Tensor, iterations: int, outputs: int = 0) -> Tensor:
+    """``weight`` over its largest singular value u^T W v, after power iterations that update u and v."""
     with torch.autocast(weight.device.type, enabled=False):
-        matrix = weight.flatten(1)
+        matrix = weight.transpose(0, outputs).flatten(1)
         if iterations:
             power_iteration(matrix.detach(), u, v, iterations)
             u, v = u.clone(), v.clone()  # the graph must survive another forward, which updates the buffers
@@ -231,15 +231,18 @@ def power_iteration(matrix: Tensor, u: Tensor, v: Tensor, iterations: int) -> No
 class SpectralNorm(nn.Module):
     """Base: a bias, a weight, and estimates of the weight's first singular vectors."""
 
+    outputs: ClassVar[int] = 0
+    """The dimension of the weight that counts the channels made: 0, or 1 of a transposed convolution."""
     weight_u: Tensor
     weight_v: Tensor
 
     def __init__(self, shape: tuple[int, ...], bias: bool) -> None:
         super().__init__()
-        self.bias = nn.Parameter(torch.empty(shape[0])) if bias else None
+        made = shape[self.outputs]
+        self.bias = nn.Parameter(torch.empty(made)) if bias else None
         self.weight_orig = nn.Parameter(torch.empty(shape))
-        self.register_buffer("weight_u", torch.empty(shape[0]))
-        self.register_buffer("weight_v", torch.empty(math.prod(shape[1:])))
+        self.register_buffer("weight_u", torch.empty(made))
+        self.register_buffer("weight_v", torch.empty(math.prod(shape) // made))
         nn.init.kaiming_uniform_(self.weight_orig, a=math.sqrt(5))
         if self.bias is not None:
             nn.init.zeros_(self.bias)
@@ -248,25 +251,33 @@ class SpectralNorm(nn.Module):
     def estimate(self, iterations: int = 15) -> None:
         """Start the estimates anew; to be called after the weight was set otherwise than by a state dict."""
         nn.init.normal_(self.weight_u)
-        power_iteration(self.weight_orig.detach().flatten(1), self.weight_u, self.weight_v, iterations)
+        matrix = self.weight_orig.detach().transpose(0, self.outputs).flatten(1)
+        power_iteration(matrix, self.weight_u, self.weight_v, iterations)
 
     def weight(self) -> Tensor:
         """The weight with spectral norm 1; one power iteration in training."""
-        return spectral_weight(self.weight_orig, self.weight_u, self.weight_v, int(self.training))
+        return spectral_weight(self.weight_orig, self.weight_u, self.weight_v, int(self.training), self.outputs)
 
 
 class SpectralConv2d(SpectralNorm):
     """``nn.Conv2d`` under spectral norm."""
 
     def __init__(
-        self, in_nc: int, out_nc: int, kernel: int, stride: int = 1, padding: int = 1, bias: bool = True
+        self,
+        in_nc: int,
+        out_nc: int,
+        kernel: int,
+        stride: int = 1,
+        padding: int = 1,
+        bias: bool = True,
+        dilation: int = 1,
     ) -> None:
         super().__init__((out_nc, in_nc, kernel, kernel), bias)
-        self.stride, self.padding = stride, padding
+        self.stride, self.padding, self.dilation = stride, padding, dilation
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C_in, H, W) -> (B, C_out, H', W')."""
-        return F.conv2d(x, self.weight(), self.bias, self.stride, self.padding)
+        return F.conv2d(x, self.weight(), self.bias, self.stride, self.padding, self.dilation)
 
 
 class SpectralLinear(SpectralNorm):

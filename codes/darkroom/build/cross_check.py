@@ -83,6 +83,12 @@ def check_phases(p: Planner, plan: TrainPlan, phases: Sequence[Phase]) -> None:
                 p.error(where, f"phase {phase.name!r}: player {name!r} has no loss to learn from")
 
 
+def critics(plan: TrainPlan) -> set[str]:
+    """The networks that judge."""
+    model: Any = MODELS[plan.model.type]
+    return {*model.critics, *(t.options.critic or "D" for t in plan.terms if t.adversarial)}
+
+
 def learns_from(plan: TrainPlan, term: TermPlan, player: str) -> bool:
     """Whether the term is part of the player's objective, on either side."""
     critic = term.options.critic or "D"
@@ -92,6 +98,6 @@ def learns_from(plan: TrainPlan, term: TermPlan, player: str) -> bool:
 
 def player_of(plan: TrainPlan, term: TermPlan) -> str:
     """The player that minimises the term: the stated one, or the first that owns no critic."""
-    critics = {t.options.critic or "D" for t in plan.terms if t.adversarial}
-    first = next((n for n, player in plan.players.items() if not critics & {*player.owned}), next(iter(plan.players)))
+    judges = critics(plan)
+    first = next((n for n, player in plan.players.items() if not judges & {*player.owned}), next(iter(plan.players)))
     return term.options.player or first

@@ -32,7 +32,7 @@ from ..optim.averages import Average, equal, exponential
 from ..optim.clipping import AutoClip, ClipNorm, ClipValue
 from ..optim.schedule_free import ScheduleFreeWeights, is_schedule_free
 from ..optim.schedules import Constant, Plateau, SWAAnneal, WarmUp
-from .cross_check import check_phases, player_of
+from .cross_check import check_phases, critics, player_of
 from .plan import PlayerPlan, TermPlan, TrainPlan
 
 
@@ -57,8 +57,9 @@ def make_model(
     """
     torch.manual_seed(plan.run.seed)  # every process makes the same networks
     networks: dict[str, Network] = {field: p.make() for field, p in plan.networks.items()}
+    learners = {name for owned in plan.model.factory.players.values() for name in owned}
     for path, file in plan.path.pretrain.items():
-        if experiment.state is not None:
+        if experiment.state is not None and path.partition(".")[0] in learners:
             log.say(f"pretrain_model_{path} is not read: the run continues from its state.")
             continue
         log.say(f"Loading pretrained weights of {path}: {file}")
@@ -75,6 +76,7 @@ def make_model(
             network.to(memory_format=torch.channels_last)
         if plan.train.compile:
             network.compile()
+        network.train(name in learners)
     model: Model = plan.model.make(**networks)
     return model
 
@@ -89,9 +91,9 @@ def _pretrained(networks: Mapping[str, Network], path: str) -> Network:
 
 
 def generators(plan: TrainPlan, model: Model) -> dict[str, Network]:
-    """The networks that are no critics."""
-    critics = {t.options.critic or "D" for t in plan.terms if t.adversarial}
-    return {n: m for n, m in model.networks.items() if n not in critics and isinstance(m, Network)}
+    """The networks that learn and are no critics."""
+    judges = critics(plan)
+    return {n: m for n, m in model.learners.items() if n not in judges and isinstance(m, Network)}
 
 
 def make_dataset(planned: Plan, plan: TrainPlan, model: Model) -> ImageDataset:
@@ -131,8 +133,7 @@ def make_player(plan: TrainPlan, name: str, p: PlayerPlan, model: Model) -> Play
     """The player with its optimizer, schedule and clipping."""
     optimizer = p.optimizer.make(params=_groups(model, p))
     schedule: Schedule = p.schedule.make() if p.schedule else Constant()
-    critics = {t.options.critic or "D" for t in plan.terms if t.adversarial}
-    if plan.swa is not None and not critics & {*p.owned}:
+    if plan.swa is not None and not critics(plan) & {*p.owned}:
         swa = plan.swa
         schedule = SWAAnneal(schedule, swa_start(swa, plan.train), swa.rate, swa.anneal, swa.strategy)
     if p.warmup.warmup:

@@ -20,13 +20,14 @@ from ..config.source import changes
 from ..core.collective import processes
 from ..core.errors import CheckpointError, DarkroomError, OptionErrors
 from ..core.model import Model
+from ..core.network import Network
 from ..core.phases import PhaseSchedule
 from ..data.photographs import write_sample
 from ..data.stream import Stream, prove, stream
 from ..data.survey import refuse_misfits
 from ..engine import distributed
-from ..engine.checkpoint import Stateful, restore
-from ..engine.chores import Progress, Report, clock
+from ..engine.checkpoint import Stateful, restore, write_whole
+from ..engine.chores import Numbers, Progress, Report, clock
 from ..engine.experiment import Experiment, NothingToDoError, enter, find_state
 from ..engine.guard import Guard
 from ..engine.logs import Log
@@ -160,6 +161,7 @@ def make_run(plan: TrainPlan, experiment: Experiment, log: Log) -> Run:
     best = Best(plan.checkpoint.best, _higher(plan, plan.checkpoint.best)) if plan.checkpoint.best else None
     extra: dict[str, Stateful] = {**averages, **plateaus, **({"best": best} if best else {})}
     saver = _make_saver(plan, experiment, log, model, averages, {**loop.parts(), **extra})
+    loop.step = plan.path.start
     if experiment.state is not None and experiment.state_file is not None:
         _restore(plan, saver, experiment.state, experiment.state_file, log)
     epoch = partial(_epoch, plan.loader.batch_size * processes() * plan.train.accumulate, len(dataset))
@@ -172,8 +174,11 @@ def make_run(plan: TrainPlan, experiment: Experiment, log: Log) -> Run:
     if validate is not None:  # before the save, whose state then knows what the validation found
         chores.append(Every(plan.validate.every, validate))
     if plan.display is not None:
-        display = make_display(plan, item, model, experiment.folder, log, judge)
+        display = make_display(plan, plan.display, [item], model, experiment.folder, log, judge)
         chores.append(Every(plan.display.every, display))
+    if plan.logger.numbers:
+        file = experiment.folder / plan.logger.numbers_file  # or wherever it says, if its path is absolute
+        chores.append(Every(plan.logger.numbers_every, Numbers(file, plan.logger.numbers, epoch)))
     loop.chores = [*chores, Every(plan.checkpoint.every, saver)]
     return Run(plan, loop, log, data, saver, report, progress, validate, experiment)
 
@@ -242,16 +247,31 @@ def _make_saver(
     averages: Mapping[str, Average], parts: Mapping[str, Stateful],
 ) -> Saver:  # fmt: skip
     def weights() -> dict[str, dict[str, Tensor]]:
-        raw = {n: public_weights(m) for n, m in model.networks.items()}
+        raw = {n: public_weights(m) for n, m in model.learners.items()}
         started = {kind: average for kind, average in averages.items() if average.started}
         averaged = {f"{kind}{n}": public_weights(m) for kind, a in started.items() for n, m in a.networks.items()}
         return {**raw, **averaged}
 
     o = plan.checkpoint
+    containers = {n: m.container for n, m in model.learners.items() if isinstance(m, Network)}
     return Saver(
-        experiment.folder, parts, json.dumps(plan.native()), weights, save_weights, suffix=f".{o.format}",
+        experiment.folder, parts, json.dumps(plan.native()), weights, save_weights,
+        partial(_publish, o.publish, containers), suffix=f".{o.format}",
         keep=o.keep, overwrite=o.overwrite, background=o.background, say=log.say,
     )  # fmt: skip
+
+
+def _publish(
+    files: Mapping[str, str],
+    containers: Mapping[str, str | None],
+    step: int,
+    weights: Mapping[str, Mapping[str, Tensor]],
+) -> None:
+    for name, file in files.items():
+        path, container = Path(file.replace("{step}", str(step))), containers[name]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        content = weights[name] if container is None else {"iteration": step, container: dict(weights[name])}
+        write_whole(path, partial(torch.save, content))
 
 
 def dump(options: Mapping[str, Any]) -> str:

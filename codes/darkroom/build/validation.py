@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +13,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..config.options import MetricOptions
+from ..config.options import DisplayOptions, MetricOptions
 from ..config.planner import Plan
 from ..core.collective import processes
+from ..core.errors import OptionErrors
 from ..core.model import Model
 from ..data.dataset import ImageDataset
 from ..data.images import write
-from ..data.stream import whole
+from ..data.stream import stream, whole
 from ..data.survey import refuse_misfits
 from ..engine import distributed
 from ..engine.experiment import Experiment
@@ -63,12 +65,25 @@ def make_validate(
 
 
 def make_display(
-    plan: TrainPlan, item: Mapping[str, Any], model: Model, folder: Path, log: Log, judge: Judge
-) -> Display:
-    """The chore that shows what becomes of ``item``, a batch of one."""
+    plan: TrainPlan, options: DisplayOptions, items: Sequence[Mapping[str, Any]], model: Model, folder: Path, log: Log,
+    judge: Judge,
+) -> Display:  # fmt: skip
+    """The chore that shows what becomes of ``items``, batches of one, or of those of the set that ``options`` name.
+
+    Raises:
+        OptionErrors: there is no validation set.
+    """
+    if options.of == "val":
+        if not plan.sets:
+            raise OptionErrors([f"{plan.file.where('display')}: display.of: there is no validation set"])
+        key, (_, planned) = next(iter(plan.sets.items()))
+        items = [*islice(whole(_fitting(plan, key, planned, model, Log())), options.images)]
+    elif options.images > 1:
+        dataset, seed = make_dataset(plan.dataset, plan, model), plan.run.seed
+        items = [*islice(stream(dataset, 1, seed).batches(), options.images)]
     rows = model.sheet or (("input", "output", "target"),)
-    overwrite = plan.display is not None and plan.display.overwrite
-    return Display(item, judge, _draw, rows, folder / "disp_images", log, overwrite)
+    target = folder / "disp_images" if options.folder is None else Path(options.folder)
+    return Display(items, judge, _draw, rows, target, log, options.overwrite)
 
 
 def over(metric: Metric | SetMetric) -> Callable[[Sequence[Any]], float]:

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from . import edgeconnect
 from .launch import expect_flag, guarded, option_file, program, tidily
 
 EPILOG = """examples:
@@ -45,6 +46,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     p = parser()
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if edgeconnect.asked_for(arguments):
+        return edgeconnect.test(arguments)
     expect_flag(p, arguments)
     args = p.parse_args(arguments)
     plain = (args.input, args.model, args.output)

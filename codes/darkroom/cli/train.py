@@ -9,10 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from . import edgeconnect
 from .launch import expect_flag, guarded, in_processes, on_signals, option_file, program, tidily
 
 if TYPE_CHECKING:
-    from ..build.plan import TrainPlan
+    from ..build.plan import Options, TrainPlan
 
 EPILOG = """examples:
   python train.py -opt options/sr/quickstart.yml                 two minutes on a CPU, on photographs that it writes
@@ -44,37 +45,46 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if edgeconnect.asked_for(arguments):
+        return edgeconnect.train(arguments)
     expect_flag(parser(), arguments)
     return guarded(lambda: _main(parser().parse_args(arguments), arguments))
 
 
 def _main(args: argparse.Namespace, arguments: Sequence[str]) -> int:
-    from ..build.paths import check_training_folders
-    from ..build.plan import plan_training, read_options
+    from ..build.plan import read_options
 
-    options = read_options(option_file(args.opt), args.set)
+    path = option_file(args.opt)
+    return carry_out(read_options(path, args.set), path, arguments, dry_run=args.dry_run, check=args.check)
+
+
+def carry_out(options: Options, path: Path, arguments: Sequence[str], *, dry_run: bool, check: bool) -> int:
+    """Train, check, or print the options of a file; ``arguments`` are those of the command, for further processes."""
+    from ..build.paths import check_training_folders
+    from ..build.plan import plan_training
+
     plan, notes = plan_training(options), options.notes
-    if args.dry_run:
+    if dry_run:
         from ..build.training import dump
 
         print("".join(f"# {note}\n" for note in notes) + dump(plan.native()), end="")
         return 0
     check_training_folders(plan)
     gpus = plan.run.gpu_ids or ()
-    if len(gpus) > 1 and "WORLD_SIZE" not in os.environ and not args.check:
+    if len(gpus) > 1 and "WORLD_SIZE" not in os.environ and not check:
         return in_processes(len(gpus), "darkroom.cli.train", arguments)
-    if args.check:
-        from ..build.check import check
+    if check:
+        from ..build.check import check as try_it
 
         tidily()
-        return check(plan, notes, option_file(args.opt))
-    return _train(plan, args.opt, notes)
+        return try_it(plan, notes, path)
+    return _train(plan, path, notes)
 
 
 def _train(plan: TrainPlan, path: Path, notes: Sequence[str]) -> int:
     from ..build.training import open_run
 
-    run = open_run(plan, notes, option_file(path))
+    run = open_run(plan, notes, path)
     try:
         received = on_signals(run.loop.stop)
         run.train()

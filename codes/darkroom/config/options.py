@@ -217,16 +217,22 @@ class ValidateOptions:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class DisplayOptions:
-    """Section ``display``: a labelled sheet of what the model makes of the first training images."""
+    """Section ``display``: a labelled sheet of what the model makes of some images."""
 
     every: int = 5000
     """Iterations between sheets, ``disp_images/<iteration>.png``."""
     overwrite: bool = False
     """Keep only the newest: ``latest.png``."""
+    images: int = 1
+    """How many items are shown."""
+    of: Literal["train", "val"] = "train"
+    """Whether they are the first of the training or of the validation set."""
+    folder: str | None = None
+    """Where the sheets go. Default: ``disp_images`` in the experiment's folder."""
 
     def __post_init__(self) -> None:
         """Check what a single value cannot say."""
-        _at_least(1, every=self.every)
+        _at_least(1, every=self.every, images=self.images)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -243,6 +249,8 @@ class CheckpointOptions:
     """Write ``latest`` instead of numbered files, with the one before it as ``previous``."""
     format: Literal["pth", "safetensors"] = "pth"
     """Of the weights in ``models``."""
+    publish: Mapping[str, str] = field(default_factory=dict)
+    """Further files to write weights to, by network; ``{step}`` in a path is the iteration."""
     background: bool = True
     """Write files while training goes on, from a snapshot."""
 
@@ -267,10 +275,16 @@ class LogOptions:
     """Write ``train_<date>.log``, ``val_<date>.log`` and ``metrics.jsonl``."""
     progress: bool = True
     """Show a progress bar where the output is a terminal."""
+    numbers: tuple[str, ...] = ()
+    """Figures that are also written as plain numbers: epoch, iteration, and these, separated by spaces."""
+    numbers_file: str = "numbers.dat"
+    """The file that they are appended to, a line each time."""
+    numbers_every: int = 10
+    """Iterations between its lines. They are of the iteration itself, no means."""
 
     def __post_init__(self) -> None:
         """Check what a single value cannot say."""
-        _at_least(1, every=self.every, tensorboard_every=self.tensorboard_every)
+        _at_least(1, every=self.every, tensorboard_every=self.tensorboard_every, numbers_every=self.numbers_every)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -283,6 +297,8 @@ class PathOptions:
     """A ``.state`` file, a folder (its newest whole one), or ``auto`` (this experiment's newest, if there is one)."""
     pretrain: Mapping[str, str] = field(default_factory=dict)
     """Weights files by network, such as ``G: models/4x.pth``; training then starts from them at iteration 0."""
+    start: int = 0
+    """Iterations that the weights of ``pretrain`` have behind them: the run counts on from there."""
     strict: bool = True
     """Refuse weights files that lack keys or have others; ``false`` loads what fits and lists the rest."""
 

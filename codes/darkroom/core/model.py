@@ -42,6 +42,10 @@ class Model:
     """Those of the batch's tensors that are images."""
     sheet: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """The rows of images, given and made, that are shown together."""
+    critics: ClassVar[tuple[str, ...]] = ()
+    """Networks that judge, beside those that adversarial losses name."""
+    simultaneous: ClassVar[bool] = False
+    """Whether all players learn before any of them steps; else each plays against those that have just stepped."""
     tiles: ClassVar[str | None] = None
     """The image that may be cut into tiles when memory is short; all images of ``infer`` then have one size."""
     aliases: ClassVar[Mapping[str, str]] = {}
@@ -59,6 +63,12 @@ class Model:
         """The networks that there are, by field name."""
         names = (f.name for f in dataclasses.fields(self) if f.metadata.get("network"))
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+    @property
+    def learners(self) -> dict[str, nn.Module]:
+        """Those of them that a player trains; the others stay as they are."""
+        owned = {name for names in self.players.values() for name in names}
+        return {name: network for name, network in self.networks.items() if name in owned}
 
     @property
     def is_signed(self) -> bool:
@@ -94,6 +104,11 @@ class Model:
 
     def figures(self, sample: Sample) -> dict[str, Tensor]:
         """What to measure at validation besides metrics of images, each a scalar; only where there is a target."""
+        del sample
+        return {}
+
+    def watch(self, sample: Sample) -> dict[str, Tensor]:
+        """What the log shows of a training sample beside its losses, each a scalar on the device."""
         del sample
         return {}
 

@@ -26,6 +26,8 @@ class Network(nn.Module):
     """Whether a gray image stays gray, as in restoration; translation may give it colours."""
     signed: bool = False
     """Whether its images are in [-1, 1] instead of [0, 1]."""
+    container: ClassVar[str | None] = None
+    """Under which key, beside ``iteration``, its published files hold the weights; None if they hold nothing else."""
     image_names: ClassVar[tuple[str, ...]] = ("output",)
     """What the images are that it makes; ``forward`` gives the last one."""
     reads: ClassVar[tuple[str, ...]] = ("input",)

@@ -22,6 +22,10 @@ class Phase:
     bind: Mapping[str, str] = field(default_factory=dict)
     """Names that stand for another tensor in this phase."""
 
+    def counts(self, loss: str) -> bool:
+        """Whether the loss of that name does."""
+        return self.losses is None or loss in self.losses
+
 
 class PhaseSchedule:
     """The phases of a run in order of their starts: which one holds is a function of the step alone."""

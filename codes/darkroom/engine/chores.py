@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 from . import distributed
@@ -74,6 +75,23 @@ def _means(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 def _rate(loop: Loop) -> float:
     return next(iter(loop.players.values())).rates(loop.step - 1)[0]
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Appends a line of plain numbers to a file: epoch, iteration, and the figures of that iteration."""
+
+    file: Path
+    figures: Sequence[str]
+    epoch: Callable[[int], int]
+
+    def __call__(self, loop: Loop) -> None:
+        """Write the line."""
+        values = loop.meter.newest(self.figures)
+        if distributed.rank() == 0:
+            self.file.parent.mkdir(parents=True, exist_ok=True)
+            with self.file.open("a", encoding="utf-8") as file:
+                file.write(" ".join(map(str, (self.epoch(loop.step), loop.step, *values))) + "\n")
 
 
 @dataclass(eq=False)

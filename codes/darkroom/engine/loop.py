@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -35,6 +35,17 @@ class Every:
 
     steps: int
     do: Callable[[Loop], None]
+
+
+class Move(NamedTuple):
+    """What a player has learnt and will do."""
+
+    player: Player
+    objective: Tensor
+    figures: Mapping[str, Tensor]
+    buffers: Sequence[Tensor]
+    """Of all networks, and what they were before."""
+    before: Sequence[Tensor]
 
 
 @dataclass(eq=False)
@@ -84,7 +95,7 @@ class Loop:
     def run(self) -> None:
         """Train to the last iteration, or until ``stopping``."""
         batches = self.data(self.step * self.accumulate)
-        for network in self.model.networks.values():
+        for network in self.model.learners.values():
             network.train()
         while self.step < self.steps and not distributed.anywhere(self.stopping):
             start = time.perf_counter()
@@ -112,19 +123,25 @@ class Loop:
         samples = [self.model.sample(self.augment(batch), phase.bind) for batch in batches]
         files = [str(path) for batch in batches for path in batch.get("path", ())]
         due = [self.players[n] for n in self._order(phase) if self.step % self.players[n].every == 0]
-        for player in due:
-            self._turn(player, samples, files)
+        for players in [due] if self.model.simultaneous else [[player] for player in due]:
+            moves = [self._learn(player, samples) for player in players]
+            for move in moves:
+                self._step(move, files)
+        for sample in samples:
+            with torch.no_grad():
+                self.meter.add(self.model.watch(sample))
         if due:
             self.scaler.update()
         for average in self.averages:
             average.update(self.step)
         self.step += 1
 
-    def _turn(self, player: Player, samples: Sequence[Sample], files: Sequence[str]) -> None:
+    def _learn(self, player: Player, samples: Sequence[Sample]) -> Move:
+        """The gradients of the player's objective."""
         player.begin(self.step)
         buffers = [b for n in self.model.networks.values() for b in n.buffers() if b.is_floating_point()]
         before = [b.clone() for b in buffers]
-        terms = [t for t in self.terms if t.player == player.name and self._counts(t)]
+        terms = [t for t in self.terms if t.player == player.name and (not self.phase or self.phase.counts(t.name))]
         learning = player.learning
         figures: dict[str, Tensor] = {}
         objective = torch.zeros((), device=self.device)
@@ -137,21 +154,20 @@ class Loop:
             for share in shares:
                 self.meter.add(share.figures)
                 figures |= {n: figures[n] + v if n in figures else v for n, v in share.figures.items()}
-            if len(samples) > 1:
+            if len(samples) > 1 and not self.model.simultaneous:
                 sample.release()  # else the graphs of all micro-batches would be alive at once
-        objective = distributed.average_gradients(learning, objective)
-        self.meter.note(player.name, objective)
-        finite = player.finish(self.scaler, objective)
-        for buffer, old in zip(buffers, before, strict=True):  # a step that is left out leaves no statistics either
+        return Move(player, distributed.average_gradients(learning, objective), figures, buffers, before)
+
+    def _step(self, move: Move, files: Sequence[str]) -> None:
+        """The player's step, unless its gradients are not finite."""
+        self.meter.note(move.player.name, move.objective)
+        finite = move.player.finish(self.scaler, move.objective)
+        for buffer, old in zip(move.buffers, move.before, strict=True):  # such a step leaves no statistics either
             buffer.data.copy_(torch.where(finite, buffer, old))  # not seen by autograd, whose graphs go on to be used
-        self.guard.watch(self.step, player.name, finite, figures, files)
+        self.guard.watch(self.step, move.player.name, finite, move.figures, files)
 
     def _order(self, phase: Phase) -> Sequence[str]:
         return phase.players or [name for name in self.model.players if name in self.players]
-
-    def _counts(self, term: Term) -> bool:
-        chosen = self.phase.losses if self.phase else None
-        return chosen is None or term.name in chosen
 
     def _enter(self, phase: Phase) -> None:
         """Freeze what the phase does not train. Optimizers are left alone: they skip parameters without gradients."""
@@ -167,7 +183,7 @@ class Loop:
 
     def parts(self) -> dict[str, Any]:
         """Everything with state, by name, for a checkpoint."""
-        networks = {f"network_{n}": m for n, m in self.model.networks.items()}
+        networks = {f"network_{n}": m for n, m in self.model.learners.items()}
         players = {f"optim_{n}": p for n, p in self.players.items()}
         pools = {
             f"pool_{t.name}": t.pool for t in self.terms if isinstance(t, JudgeTerm) and isinstance(t.pool, nn.Module)

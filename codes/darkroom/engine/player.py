@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+import math
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -107,12 +108,14 @@ class Meter:
         self._sums: dict[str, Tensor] = {}
         self._counts: dict[str, int] = {}
         self._objectives: dict[str, Tensor] = {}
+        self._newest: dict[str, Tensor] = {}
 
     def add(self, figures: Mapping[str, Tensor]) -> None:
         """Take in one micro-batch's figures, scalars on the device."""
         for name, value in figures.items():
             self._sums[name] = self._sums[name] + value.float() if name in self._sums else value.detach().float()
             self._counts[name] = self._counts.get(name, 0) + 1
+            self._newest[name] = value.detach()
 
     def note(self, player: str, objective: Tensor) -> None:
         """Keep the objective of a player's last turn."""
@@ -121,6 +124,10 @@ class Meter:
     def latest(self) -> dict[str, float]:
         """The objectives of the last turns by player; waits for the device."""
         return {player: float(objective) for player, objective in self._objectives.items()}
+
+    def newest(self, names: Sequence[str]) -> list[float]:
+        """The last value of each figure, NaN for one that there is not; waits for the device."""
+        return [float(self._newest[name]) if name in self._newest else math.nan for name in names]
 
     def flush(self) -> dict[str, float]:
         """The means since the last call, in one transfer."""

@@ -34,6 +34,8 @@ class Saver:
     """Those of the run, as JSON: to say after a resume what has changed."""
     weights: Weights
     write_weights: Callable[[Mapping[str, Tensor], Path], None]
+    publish: Callable[[int, Mapping[str, Mapping[str, Tensor]]], None] = lambda step, weights: None
+    """Writes the weights of an iteration to further places."""
     suffix: str = ".pth"
     keep: int | None = None
     overwrite: bool = False
@@ -126,6 +128,7 @@ class Saver:
             self._retire(states)
         for label, tensors in weights.items():
             self.write_weights(tensors, models / f"{name}_{label}{self.suffix}")
+        self.publish(step, weights)
         write_state(states / f"{name}.state", state)  # last: where there is a state, its weights are there too
         if name.isdigit():
             self._supersede(states)

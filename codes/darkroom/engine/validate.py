@@ -120,9 +120,10 @@ class Judge:
 
 @dataclass(eq=False)
 class Display:
-    """A chore: the model's images of one training item, as a labelled sheet ``<folder>/<iteration>.png``."""
+    """A chore: the model's images of some items, as a labelled sheet ``<folder>/<iteration>.png``."""
 
-    batch: Batch
+    batches: Sequence[Batch]
+    """Of one item each."""
     judge: Judge
     draw: Callable[[Path, Rows], None]
     sheet: Sequence[Sequence[str]]
@@ -133,14 +134,18 @@ class Display:
 
     def __call__(self, loop: Loop) -> None:
         """Draw the sheet; that the disk is full does not end the training."""
-        given = {k: v for k, v in loop.on_device(self.batch).items() if isinstance(v, Tensor)}
-        images = {k: to_bytes(v[0]).cpu() for k, v in (given | self.judge(loop, given)).items() if v.ndim == 4}
         if distributed.rank() != 0:
             return
+        shown = [row for batch in self.batches for row in self._rows(loop, batch)]
         try:
-            self.draw(self.folder / f"{'latest' if self.overwrite else loop.step}.png", rows(self.sheet, images))
+            self.draw(self.folder / f"{'latest' if self.overwrite else loop.step}.png", shown)
         except OSError as error:
-            self.log.warn(f"A sheet of training images could not be written: {error}")
+            self.log.warn(f"A sheet of images could not be written: {error}")
+
+    def _rows(self, loop: Loop, batch: Batch) -> Rows:
+        given = {k: v for k, v in loop.on_device(batch).items() if isinstance(v, Tensor)}
+        images = {k: to_bytes(v[0]).cpu() for k, v in (given | self.judge(loop, given)).items() if v.ndim == 4}
+        return rows(self.sheet, images)
 
 
 @dataclass(eq=False)

@@ -10,6 +10,7 @@ from typing import Any
 from ...core.registry import did_you_mean
 from ..source import Section
 from . import trainner_data as data
+from . import trainner_datasets as datasets
 from . import trainner_extras as extras
 from . import trainner_losses as loss
 from . import trainner_methods as methods
@@ -61,7 +62,7 @@ def _foreign(file: Section) -> Iterator[str]:
         yield from (key for key in file.section(name) if key in table and key not in tables.OWN[name])
     for dataset in file.section("datasets").values():
         if isinstance(dataset, Section):
-            yield from (key for key in dataset if key in data.TRAIN and key not in data.OWN)
+            yield from data.foreign(dataset)
     for name in ("network_G", "network_D"):
         yield from (key for key in file.section(name) if key in tables.NETWORK and key != "type")
 
@@ -77,6 +78,7 @@ def translate(file: Section, errors: list[str], notes: list[str]) -> Section:
             job.native.put(key, copied(file[key]), file.where(key))
     if not _model(job):
         return job.native
+    job.file = file = translation.supported(job)
     training = "train" in file or "train" in job.section("datasets")
     homes = {name: table for name, table in KEYS.items() if name in ("", "datasets.train", *_SECTIONS)}
     top = tables.TOP if training else tables.TOP_OF_TEST
@@ -87,14 +89,14 @@ def translate(file: Section, errors: list[str], notes: list[str]) -> Section:
             job.sweep(job.section(name), table, name, {n: t for n, t in homes.items() if n != name})
     for name in job.section("datasets"):
         others = {n: t for n, t in homes.items() if n != "datasets.train"}
-        data.dataset(job, name, others, training=training and name == "train")
+        datasets.dataset(job, name, others, training=training)
     train = job.section("train")
     own_losses = bool(job.native.get("losses")) and job.file.get("network_D") is not None
     adversarial = training and (own_losses or loss.gan_weight(job, train) > 0)
     _unshuffle(job)
     extras.consistency(job, training=training)
     translation.weights(job, training=training)
-    _critic(job, train, adversarial=adversarial)
+    adversarial = _critic(job, train, adversarial=adversarial)
     _strict(job)
     if training:
         _training(job, train, adversarial=adversarial)
@@ -124,19 +126,24 @@ def _model(job: Job) -> bool:
     return True
 
 
-def _critic(job: Job, train: Section, *, adversarial: bool) -> None:
-    """``network_D``; without an adversarial loss, documented or native, it has nothing to do."""
-    if adversarial:
+def _critic(job: Job, train: Section, *, adversarial: bool) -> bool:
+    """``network_D``, if there is one; without an adversarial loss, documented or native, it has nothing to do."""
+    there = any(key.startswith("network_D") and value is not None for key, value in job.file.items())
+    if adversarial and there:
         _network(job, "network_D")
         _size(job)
-        return
-    idle = ["network_D"] if job.file.get("network_D") is not None else []
+        return True
+    if adversarial:
+        job.error(train.where("gan_type"), "gan_type: needs a network_D, the discriminator that is to be fooled")
+        return False
+    idle = ["network_D"] if there else []
     idle += [key for key in train if key.endswith("_D") and key in optim.KEYS]
     pretrain = job.native.section("path").section("pretrain")
     idle += [f"pretrain_model_{name}" for name in [*pretrain] if name.startswith("D") and pretrain.pop(name)]
     if idle:
         place = job.file.where(idle[0] if idle[0] in job.file else "train")
         job.note(place, f"there is no gan_weight, so there is no discriminator: not used: {', '.join(idle)}")
+    return False
 
 
 def _network(job: Job, key: str) -> None:
@@ -195,13 +202,9 @@ def _size(job: Job) -> None:
     """A discriminator that is built for one size is built for the crops."""
     network = job.native.get("network_D")
     train = job.native.section("datasets").section("train")
-    if (
-        isinstance(network, Section)
-        and network.get("type") in tables.SIZED
-        and "size" not in network
-        and "crop" in train
-    ):
-        network.put("size", train["crop"], train.where("crop"))
+    side = next((key for key in ("crop", "crop_size") if key in train), None)
+    if isinstance(network, Section) and network.get("type") in tables.SIZED and "size" not in network and side:
+        network.put("size", train[side], train.where(side))
 
 
 def _strict(job: Job) -> None:
@@ -216,7 +219,7 @@ def _strict(job: Job) -> None:
 def _training(job: Job, train: Section, *, adversarial: bool) -> None:
     if all(train.get(key) is None for key in ("niter", "iterations", "phase3_s")):
         job.error(train.where(), "train: needs niter, the number of iterations")
-    data.accumulation(job)
+    datasets.accumulation(job)
     loss.losses(job, train)
     translation.networks(job)
     optim.optimizer(job, train, "G")
@@ -237,6 +240,7 @@ def _training(job: Job, train: Section, *, adversarial: bool) -> None:
     if metrics:
         job.put("validate.metrics", metrics, train.where(key), key)
     _logging(job)
+    _display(job, train)
     _debug(job)
 
 
@@ -294,6 +298,14 @@ def _logging(job: Job) -> None:
     if rate > 1 and lines > 0:
         place = section.where("tb_sample_rate")
         job.put("logger.tensorboard_every", math.lcm(rate, lines) // lines, place, "tb_sample_rate")
+
+
+def _display(job: Job, train: Section) -> None:
+    """Sheets of training images."""
+    key = "display_freq"
+    every = job.read(train, key, int) if job.switch(train, key) else None
+    if every is not None:
+        job.put("display.every", every, train.where(key), key)
 
 
 def _debug(job: Job) -> None:

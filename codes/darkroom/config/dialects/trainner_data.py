@@ -1,19 +1,18 @@
-"""The documented datasets as native sections."""
+"""The documented keys of datasets, and what becomes of each; ``trainner_datasets`` puts together what several make."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ...core.registry import did_you_mean
 from ..options import LoaderOptions
 from ..source import Section
 from ..typed import hints
 from . import trainner_methods as methods
 from . import trainner_translation as translation
-from .rules import Belongs, Combined, Job, OnlyFor, Refused, Rule, Table, Takes, copied, is_off, later, lower, method
+from .rules import Belongs, Combined, OnlyFor, Refused, Rule, Table, Takes, later, lower
 
 MODES = {
     **dict.fromkeys(("aligned", "lrhr", "lrhrotf", "lrhrc"), "aligned"),
@@ -72,8 +71,12 @@ OWN: Table = {
     "subset_file": Takes("subset_file", str),
     "limit": Takes("limit", int),
     **{key: Takes(key) for key in ("combined", "a", "b", "weights", "multiple_of", "none", "antialias")},
+    **{key: Takes(key, int) for key in ("input_channels", "target_channels")},
+    "serial": Takes("serial", bool),
 }
 """Native options of the datasets and their loader."""
+SHARED = ("preprocess", "load_size", "crop_size", "center_crop_size", "aspect_ratio", "direction")
+"""Documented keys that the datasets of image-to-image models have natively too."""
 
 
 def _roots(value: Any) -> list[str]:
@@ -93,6 +96,7 @@ def _small(value: str) -> str:
     return value.lower()
 
 
+_SIDES = ("target", "input", "combined")
 _ROOTS: Table = {
     **{f"dataroot_{name}": Takes("target", Any, _roots) for name in ("HR", "B", "gt")},
     **{f"dataroot_{name}": Takes("input", Any, _roots) for name in ("LR", "A", "lq")},
@@ -188,6 +192,7 @@ _SIZES: Table = {
     "center_crop_size": Takes("center_crop_size", int),
     "aspect_ratio": Takes("aspect_ratio", float),
     "default_none": Takes("none", str, lower),
+    "dim_change": Takes("small", str, _small),
 }
 _GEOMETRY: Table = {
     **_SIZES,
@@ -199,7 +204,6 @@ _GEOMETRY: Table = {
         "downscaling the target", "hr_downscale", hr_downscale_amt="hr_downscale", hr_downscale_types="hr_downscale"
     ),
     "shape_change": Refused("an input whose size does not fit its target is an error; remove it"),
-    "dim_change": Takes("small", str, _small),
     "pad_mode": Refused("small images are padded with their mirror image; remove it"),
 }
 
@@ -223,174 +227,41 @@ WHOLE: Table = {
 WHOLE_TRANSLATED: Table = {**WHOLE, **_SIZES, "crop": Takes("crop", int)}
 """The same, for image-to-image models: there the images may be resized and cut first."""
 
+FOLDERS: Mapping[str, str] = {
+    **{key: rule.to for key, rule in {**OWN, **_ROOTS}.items() if isinstance(rule, Takes) and rule.to in _SIDES},
+    "a": "input",
+    "b": "target",
+}
+"""Which images the folders of a key hold."""
 
-def dataset(job: Job, name: str, others: Mapping[str, Collection[str]], *, training: bool) -> None:
-    """Make ``datasets.<name>``; ``others`` are the keys of the other sections."""
-    sections = job.section("datasets")
-    section = sections.get(name)
-    path = f"datasets.{name}"
-    if not isinstance(section, Section):
-        job.error(sections.where(name), f"{name}: expected a section with options, found {section!r}")
-        return
-    if "type" in section and not any(key in TRAIN and key not in OWN for key in section):  # native throughout
-        job.put(path, copied(section), sections.where(name), name)
-        return
-    translated = method(job) in translation.MODELS
-    table = TRAIN if training else WHOLE_TRANSLATED if translated else WHOLE
-    inner = Job(job.file, job.errors, job.notes)
-    inner.native = Section.make(section.place, {})
-    inner.sweep(section, table, path, others)
-    _kind(inner, section, path)
-    _limit(inner, section)
-    if inner.native.get("type") in translation.DATASETS or translated:
-        translation.dataset(inner, section)
-        signed = inner.read(section, "znorm", bool)
-        if signed is not None:
-            test = "train" not in job.file
-            job.put("test.signed" if test else "model.signed", signed, section.where("znorm"), "znorm")
-        job.put(path, inner.native, sections.where(name), name)
-        return
-    _direction(inner, section)
-    _plain(inner, section)
-    _kernel(inner, section, training)
-    scale = job.scale()
-    if training:
-        _for_training(inner, section, scale)
-        if inner.native.get("type") == "segmented" and not {"input", "shrink"} & {*inner.native}:
-            inner.put("shrink", [1.0, 0.9, 0.8, 0.7, 0.6, 0.5], section.where(), "mode")
-    elif inner.native.pop("background", None):
-        job.error(section.where("dataroot_HR_bg"), "dataroot_HR_bg: is for training; remove it here")
-    if inner.native.get("type") == "aligned" and scale == 1 and not inner.native.get("input"):
-        job.error(section.where(), f"{path}: at scale 1 the input would be the target itself; write dataroot_LR too")
-    job.put(path, inner.native, sections.where(name), name)
+_RESIZED = (*translation.DATASETS, "single")
+_SIZES_HOME = _RESIZED, "image-to-image datasets, such as mode unaligned"
+_PAIRS_HOME = ("paired",), "pairs of images of one size, mode aligned"
+_MAPS_HOME = ("segmented",), "mode LRHRseg_bg"
+_SMALLER_HOME = ("aligned", "segmented"), "datasets whose inputs are smaller than their targets"
+HOMES: Mapping[str, tuple[tuple[str, ...], str]] = {
+    **dict.fromkeys(("load_size", "center_crop_size", "aspect_ratio", "default_none"), _SIZES_HOME),
+    **dict.fromkeys(("dataroot_AB", "dataroot"), _PAIRS_HOME),
+    **dict.fromkeys(("dataroot_HR_bg", "dataroot_seg"), _MAPS_HOME),
+    **dict.fromkeys(("lr_downscale", "lr_downscale_types"), _SMALLER_HOME),
+    "subset_file": (("aligned", "segmented", "paired"), "pairs of images, mode aligned"),
+    "serial_batches": (translation.UNALIGNED, "mode unaligned or concat_unaligned"),
+    "sampler_weights": (("concat_unaligned",), "mode concat_unaligned"),
+}
+"""Keys that belong to some datasets only: their types, and what to call them."""
+
+WORDS = ("none", "crop", "center_crop", "resize", "scale_width", "scale_height", "scale_shortside", "fixed")
+"""What ``preprocess`` is made of."""
+SIZES_OF: Mapping[str, tuple[str, ...]] = {
+    "load_size": ("resize", "scale_"),
+    "crop_size": ("crop", "fixed", "scale_width", "scale_height"),
+    "center_crop_size": ("center_crop",),
+    "aspect_ratio": ("fixed",),
+}
+"""How the words of ``preprocess`` begin that a size is for."""
 
 
-def _kind(inner: Job, section: Section, path: str) -> None:
-    """``mode``; an input with a target beside it is a pair, whatever the mode says, so that it can be measured."""
-    key = "mode" if "mode" in section else "type"
-    mode = inner.read(section, key, str)
-    if mode is None:
-        if section.get(key) is None:
-            inner.error(section.where(), f"{path}: needs mode, such as mode: aligned (there are {', '.join(MODES)})")
-        return
-    kind = MODES.get(mode.lower())
-    if kind is None:
-        is_later = mode.lower() in MODES_LATER or mode.lower().startswith("concat_")
-        why = f"{mode} is not in this version yet" if is_later else f"there is no mode {mode!r}"
-        near = "" if is_later else did_you_mean(mode.lower(), MODES)
-        inner.error(section.where(key), f"mode: {why}.{near} There are: {', '.join(MODES)}")
-        return
-    if kind == "single" and "target" in inner.native and "input" in inner.native:
-        kind = "aligned"
-    if kind == "aligned" and (method(inner) in translation.MODELS or "combined" in inner.native):
-        kind = "paired"
-    wanted, root = ("input", "dataroot_LR") if kind == "single" else ("target", "dataroot_HR")
-    roots = [k for k, rule in {**_ROOTS, **OWN}.items() if isinstance(rule, Takes) and rule.to == wanted]
-    if all(section.get(k) is None for k in roots) and kind not in translation.DATASETS:
-        inner.error(section.where(), f"{path}: mode {mode} needs {root}, the folder of the images")
-    inner.put("type", kind, section.where(key), key)
-    outputs = lower(inner.read(section, "outputs", str, "lrhr"))
-    if outputs not in ("lrhr", "ab", "lr", "a"):
-        inner.error(section.where("outputs"), f"outputs: the mode says what there is; remove it (found {outputs!r})")
-
-
-def _direction(inner: Job, section: Section) -> None:
-    """``BtoA`` learns the way back."""
-    direction = lower(inner.read(section, "direction", str, "AtoB"))
-    if direction not in ("atob", "btoa"):
-        inner.error(section.where("direction"), f"direction: expected AtoB or BtoA, found {section['direction']!r}")
-    native = inner.native
-    if direction == "btoa" and "target" in native and "input" in native:
-        (a, at_a), (b, at_b) = ((native[key], native.where(key)) for key in ("input", "target"))
-        native.put("input", b, at_b)
-        native.put("target", a, at_a)
-    elif direction == "btoa":
-        inner.error(section.where("direction"), "direction: BtoA needs both folders, dataroot_A and dataroot_B")
-
-
-def _plain(inner: Job, section: Section) -> None:
-    """What only image-to-image models have, and one number of channels for both images."""
-    for key in ("load_size", "center_crop_size", "aspect_ratio", "none", "serial", "weights", "combined"):
-        if inner.native.pop(key, None) is not None:
-            rules = TRAIN.items()
-            written = next(k for k, rule in rules if k in section and isinstance(rule, Takes) and rule.to == key)
-            others = f"belongs to {', '.join(translation.DATASETS)} datasets, of image-to-image models; remove it"
-            inner.error(section.where(written), f"{written}: {others}")
-    for key, name in (("input_channels", "input_nc"), ("target_channels", "output_nc")):
-        channels = inner.native.pop(key, None)
-        if channels is not None:
-            inner.put("channels", channels, section.where(name), name)
-
-
-def _limit(inner: Job, section: Section) -> None:
-    """Infinity is written ``.inf`` in YAML, and means all."""
-    key = "max_dataset_size"
-    value = section.get(key)
-    if value is None or value == float("inf") or value == "inf":
-        return
-    limit = inner.read(section, key, int)
-    if limit is not None:
-        inner.put("limit", limit, section.where(key), key)
-
-
-def _kernel(inner: Job, section: Section, training: bool) -> None:
-    """Algorithms count unless ``lr_downscale`` is off; then inputs that no file has are still made, with cubic."""
-    key, names = "lr_downscale_types", section.get("lr_downscale_types")
-    switch = inner.read(section, "lr_downscale", bool)
-    if switch is False:
-        if "input" not in inner.native and "target" in inner.native:
-            inner.note(section.where("lr_downscale"), "there are no inputs in files: they are made from the targets")
-        return
-    if is_off(names):
-        return
-    if isinstance(names, Section) and len({*map(repr, names.values())}) > 1:
-        inner.error(section.where(key), f"{key}: weights of algorithms are not in this version yet; write a list")
-    listed = [names] if isinstance(names, str) else list(names) if isinstance(names, (list, Section)) else [repr(names)]
-    kernels = []
-    for name in map(str, listed):
-        kernel = KERNELS.get(name.lower())
-        if kernel is None:
-            known = f"There are: {', '.join(KERNELS)}"
-            why = "is not in this version yet" if name.lower() in KERNELS_LATER else "is no algorithm"
-            inner.error(section.where(key), f"{key}: {name} {why}.{did_you_mean(name.lower(), KERNELS)} {known}")
-        elif kernel not in kernels:
-            kernels.append(kernel)
-    if len(kernels) > 1 and not training:
-        inner.note(section.where(key), f"{key}: all images are downscaled with the first one, {kernels[0]}")
-    if kernels:
-        inner.put("kernel", kernels[0] if len(kernels) == 1 else kernels, section.where(key), key)
-
-
-def _for_training(inner: Job, section: Section, scale: int | None) -> None:
-    if inner.read(section, "use_shuffle", bool) is False:
-        inner.error(section.where("use_shuffle"), "use_shuffle: training images always come in random order; remove it")
-    preprocess = lower(inner.read(section, "preprocess", str, "crop"))
-    if preprocess == "crop":
-        if scale == 1 and "preprocess" not in section and "crop" in inner.native:
-            inner.note(section.where(), "no preprocess is given: random crops are taken")
-        return
-    one = "can be used at scale 1 only, and " if preprocess == "none" or preprocess.startswith("scale_") else ""
-    known = ("crop", "resize", "none", "fixed", "scale_width", "scale_height", "scale_shortside", "center_crop")
-    is_known = any(part in preprocess for part in known)
-    why = f"{one}belongs to image-to-image models" if is_known else f"does not exist.{did_you_mean(preprocess, known)}"
-    inner.error(section.where("preprocess"), f"preprocess: {preprocess} {why}; write crop")
-
-
-def accumulation(job: Job) -> None:
-    """``virtual_batch_size`` and ``batch_multiplier``; the former is raised to at least one batch."""
-    sections = job.section("datasets")
-    train = sections.get("train")
-    if not isinstance(train, Section):
-        return
-    batch = job.read(train, "batch_size", int, LoaderOptions().batch_size)
-    virtual = job.read(train, "virtual_batch_size", int)
-    if virtual is not None and batch > 0:
-        place = train.where("virtual_batch_size")
-        if virtual > batch and virtual % batch:
-            near = f"{virtual // batch * batch} or {(virtual // batch + 1) * batch}"
-            job.error(place, f"virtual_batch_size: {virtual} is not a multiple of batch_size, {batch}; write {near}")
-        else:
-            job.put("train.accumulate", max(1, virtual // batch), place, "virtual_batch_size")
-    factor = job.read(job.file, "batch_multiplier", int)
-    if factor is not None:
-        job.put("train.accumulate", factor, job.file.where("batch_multiplier"), "batch_multiplier")
+def foreign(section: Section) -> list[str]:
+    """The keys of a dataset that only this dialect has."""
+    own = {*OWN, *SHARED} if section.get("type") in _RESIZED else {*OWN}
+    return [key for key in section if key in TRAIN and key not in own]

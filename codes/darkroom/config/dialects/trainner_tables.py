@@ -37,6 +37,7 @@ NATIVE = (
     "test",
     "schedule",
     *(f"{part}_{network}" for part in ("optim", "schedule") for network in "GD"),
+    *(f"network_{network}" for network in translation.NETWORKS),
 )
 """Native sections that a documented file may have as well."""
 
@@ -73,15 +74,14 @@ _SECTIONS: Table = {
 
 _FEATURES: Table = {
     **extras.TOP,
-    **translation.TOP,
     "presets_root": later("augmentation presets"),
     "diff_means": Combined("losses: diff_means of fdpl", str),
     **methods.TOP,
     "tensor_shape": Refused(_ONLY_VIDEO, ("tchw",)),
     "chop_forward": Refused("belongs to video models; for images write test_mode: chop"),
-    "img_size": later("the UNet that needs a fixed size"),
-    "input_nc": Refused("write in_nc in network_G, and image_channels in the datasets"),
-    "output_nc": Refused("write out_nc in network_G, and image_channels in the datasets"),
+    "img_size": Refused("UNets take images of any size here; remove it"),
+    "input_nc": Refused("write in_nc in network_G, and input_nc in the datasets"),
+    "output_nc": Refused("write out_nc in network_G, and output_nc in the datasets"),
 }
 
 _FOR_TRAINING: Table = {
@@ -90,6 +90,7 @@ _FOR_TRAINING: Table = {
     "use_swa": Combined("swa", bool),
     "use_ema": Combined("ema", bool),
     "batch_multiplier": Combined("train.accumulate", int),
+    **translation.TOP,
 }
 
 _FOR_TESTING: Table = {

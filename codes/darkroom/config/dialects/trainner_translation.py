@@ -8,13 +8,17 @@ from typing import Any
 
 from ...core.phases import select
 from ..source import Section
-from .rules import Combined, Job, Rule, Table, Takes, copied, home, is_off, lower, method, only
+from .rules import Combined, Job, OnlyFor, Rule, Table, Takes, copied, home, is_off, method, only
 
 MODELS = ("pix2pix", "cyclegan", "wbc")
 """The methods."""
 UNPAIRED = ("cyclegan", "wbc")
-DATASETS = ("paired", "unaligned", "concat_unaligned")
+UNALIGNED = ("unaligned", "concat_unaligned")
+"""Their datasets."""
+DATASETS = ("paired", *UNALIGNED)
 """Datasets that resize, cut and swap."""
+NETWORKS = ("G_A", "G_B", "D_A", "D_B", "D_S", "D_T")
+"""Networks that may have native sections of their own instead of ``network_G`` and ``network_D``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ _WBC: dict[str, Rule] = {
     **{r.scale: Combined("losses: scale", float) for r in REPRESENTATIONS if r.scale != "lambda_identity"},
     "sp_n_segments": Takes("model.segments", int),
     "sp_max_size": Takes("model.max_size", int),
-    "sp_reduction": Takes("model.reduction", str, str.lower),
+    "sp_reduction": Takes("model.reduction", str, lambda kind: None if kind.lower() == "none" else kind.lower()),
     "sp_algo": Takes("model.algorithm", str, str.lower),
     "sp_gamma_range": Takes("model.gamma", list[float], _gamma),
 }
@@ -66,7 +70,7 @@ TRAIN: Table = {
     **only("wbc", _WBC),
     **only(UNPAIRED, {"lambda_identity": Combined("losses: scale of those of identity", float)}),
     **only("cyclegan", {f"lambda_{x}": Combined("losses: scale of those of one direction", float) for x in "AB"}),
-    "display_freq": Takes("display.every", int),
+    "display_freq": Combined("display.every", int),
     "overwrite_disp_imgs": Takes("display.overwrite", bool, needs="display_freq"),
 }
 """Keys of section ``train``."""
@@ -81,44 +85,31 @@ PATH: Table = {
 """Keys of section ``path``."""
 
 
-def dataset(inner: Job, section: Section) -> None:
-    """Names, sizes and channels as these datasets, and ``single`` in tests, have them."""
-    native, kind = inner.native, inner.native.get("type")
-    if kind in ("unaligned", "concat_unaligned"):
-        for old, new in (("input", "a"), ("target", "b")):
-            if old in native:
-                place = native.where(old)
-                native.put(new, native.pop(old), place)
-            elif new not in native:
-                inner.error(section.where(), f"mode {kind} needs dataroot_{new.upper()}, a folder of images")
-    if "crop" in native:
-        place = native.where("crop")
-        native.put("crop_size", native.pop("crop"), place)
-    preprocess = lower(inner.read(section, "preprocess", str))
-    if preprocess is None and "crop_size" in native:
-        preprocess = "resize_and_crop" if "load_size" in native else "crop"
-        inner.note(section.where(), f"no preprocess is given: it is {preprocess}")
-    if preprocess is not None:
-        native.put("preprocess", preprocess, section.where("preprocess"))
-    direction = inner.read(section, "direction", str)
-    if direction is not None and kind in DATASETS:
-        known = {"atob": "AtoB", "btoa": "BtoA"}
-        if direction.lower() not in known:
-            inner.error(section.where("direction"), f"direction: expected AtoB or BtoA, found {direction!r}")
-        native.put("direction", known.get(direction.lower(), direction), section.where("direction"))
-    _channels(native, kind)
+_STRANGE = ("use_cem", "use_atg", "use_unshuffle", "use_frequency_separation")
+"""Features that these methods do not have."""
+_STRANGE_IN_TRAIN = {"pix2pix": ("fs",), "cyclegan": ("fs", "mixup"), "wbc": ("fs", "mixup")}
+"""The same in section ``train``; ``mixup`` is of an image and its target."""
 
 
-def _channels(native: Section, kind: Any) -> None:
-    """``image_channels`` are those of both images, unless ``input_nc`` or ``output_nc`` says more."""
-    if kind in DATASETS:
-        both = native.pop("channels", None)
-        for key in ("input_channels", "target_channels") if both is not None else ():
-            native.setdefault(key, both)
-    else:
-        native.pop("target_channels", None)
-        if "input_channels" in native:
-            native["channels"] = native.pop("input_channels")
+def supported(job: Job) -> Section:
+    """The file without what these methods do not have, which is noted."""
+    model, file, train = method(job), job.file, job.file.get("train")
+    if model not in MODELS:
+        return file
+    scale = job.scale()
+    if scale not in (None, 1):
+        job.error(file.where("scale"), f"scale: model {model} keeps the size of images; write 1, not {scale}")
+    rest = _without(job, file, _STRANGE)
+    if isinstance(train, Section):
+        rest.put("train", _without(job, train, _STRANGE_IN_TRAIN[model]), file.where("train"))
+    return rest
+
+
+def _without(job: Job, section: Section, strange: Sequence[str]) -> Section:
+    written = [key for key in strange if not is_off(section.get(key))]
+    for key in written:
+        job.error(section.where(key), f"{key}: model {method(job)} has no such option; remove it")
+    return section.without(*written)
 
 
 def spread(job: Job, train: Section, made: Sequence[Section]) -> list[Section]:
@@ -150,10 +141,18 @@ def _copy(entry: Section, mark: str, of: str, to: str, scale: float, **more: Any
     return new
 
 
+def _factor(job: Job, train: Section, key: str, default: float) -> float:
+    """How much something counts."""
+    value: float = job.read(train, key, float, default)
+    if value < 0:
+        job.error(train.where(key), f"{key}: expected 0 or more, found {value:g}")
+    return max(value, 0.0)
+
+
 def _cycles(job: Job, train: Section, made: Sequence[Section]) -> list[Section]:
     """Cycle consistency in both directions, identity, and two critics."""
-    there, back = (job.read(train, f"lambda_{x}", float, 1.0) for x in "AB")
-    identity = job.read(train, "lambda_identity", float, 0.0)
+    there, back = (_factor(job, train, f"lambda_{x}", 1.0) for x in "AB")
+    identity = _factor(job, train, "lambda_identity", 0.0)
     entries = []
     for entry in made:
         if entry["type"] == "gan":
@@ -165,42 +164,56 @@ def _cycles(job: Job, train: Section, made: Sequence[Section]) -> list[Section]:
                 _pool(job, one)
             entries += pair
             continue
-        entries += [_copy(entry, "A", "rec_A", "real_A", there), _copy(entry, "B", "rec_B", "real_B", back)]
-        if identity > 0:
-            entries.append(_copy(entry, "idt_A", "idt_A", "real_B", identity * back))
-            entries.append(_copy(entry, "idt_B", "idt_B", "real_A", identity * there))
+        copies = [
+            _copy(entry, "A", "rec_A", "real_A", there),
+            _copy(entry, "B", "rec_B", "real_B", back),
+            _copy(entry, "idt_A", "idt_A", "real_B", identity * back),
+            _copy(entry, "idt_B", "idt_B", "real_A", identity * there),
+        ]
+        entries += [copy for copy in copies if copy["scale"] > 0]
     return entries
 
 
 def _representations(job: Job, train: Section, made: Sequence[Section]) -> list[Section]:
     """The losses that each representation selects, and a critic each for surface and texture."""
     plain = {entry["name"]: entry for entry in made if entry["type"] != "gan"}
+    scales = {r.scale: _factor(job, train, r.scale, r.factor) for r in REPRESENTATIONS}
     entries = []
     used: set[str] = set()
     for r in REPRESENTATIONS:
-        scale = job.read(train, r.scale, float, r.factor)
-        if not scale:
-            continue
-        selectors = job.read(train, r.selector, list[str], [s for s in r.default if any(s in n for n in plain)])
-        try:
-            names = select(r.selector, selectors, plain)
-        except ValueError as error:
-            job.error(train.where(r.selector), str(error))
-            continue
-        used.update(names)
-        entries += [_copy(plain[name], r.mark, r.of, r.to, scale) for name in names]
-    for name in plain.keys() - used:
+        names = _selected(job, train, r, [*plain])
+        if scales[r.scale]:
+            used.update(names)
+            entries += [_copy(plain[name], r.mark, r.of, r.to, scales[r.scale]) for name in names]
+        elif names and r.selector in train:
+            job.note(train.where(r.selector), f"{r.selector} has no effect, as {r.scale} is 0")
+    for name in (name for name in plain if name not in used):
         text = f"{name} is selected by none of {', '.join(r.selector for r in REPRESENTATIONS)}, so it has no effect"
         job.note(plain[name].place, text)
     for entry in (e for e in made if e["type"] == "gan"):
         for mark, (of, to, key) in _CRITICS.items():
-            factor = next(r.factor for r in REPRESENTATIONS if r.scale == key)
-            one = _copy(entry, mark, of, to, job.read(train, key, float, factor), critic=f"D_{mark}")
+            one = _copy(entry, mark, of, to, scales[key], critic=f"D_{mark}")
             _pool(job, one)
             entries.append(one)
     if not any(entry.get("to") == "superpixels" for entry in entries):
         job.put("model.structure", False, train.where(), "struct_losses")
     return [*_warm_up(job), *entries]
+
+
+def _selected(job: Job, train: Section, r: Representation, losses: Sequence[str]) -> list[str]:
+    """The names of the losses that judge a representation: those that are asked for, or those of the default."""
+    asked: list[str] | None = job.read(train, r.selector, list[str])
+    if asked is None:
+        there = [s for s in r.default if any(s in name for name in losses)]
+        if r.default and not there and not is_off(train.get(r.scale)):
+            text = f"{r.scale} has no effect, as there is no loss {' or '.join(r.default)}; {r.selector} names others"
+            job.note(train.where(r.scale), text)
+        return select(r.selector, there, losses)
+    try:
+        return select(r.selector, asked, losses)
+    except ValueError as error:
+        job.error(train.where(r.selector), str(error))
+        return []
 
 
 def _warm_up(job: Job) -> list[Section]:
@@ -214,20 +227,49 @@ def _warm_up(job: Job) -> list[Section]:
 
 
 def networks(job: Job) -> None:
-    """One critic for colour, one for gray (WBC); one that also sees the condition (pix2pix)."""
-    critic = job.native.get("network_D")
-    if not isinstance(critic, Section):
+    """Channels that fit; one critic for colour, one for gray (WBC); one that also sees the condition (pix2pix)."""
+    model = method(job)
+    generator, critic = (job.native.section(f"network_{name}") for name in "GD")
+    if model not in MODELS or generator.get("type") in (None, "auto"):
         return
-    if method(job) == "wbc":
+    given, made = (generator.get(key, 3) for key in ("in_nc", "out_nc"))
+    if not isinstance(given, int) or not isinstance(made, int):
+        return
+    _check_channels(job, generator, given, made)
+    if "type" not in critic:
+        return
+    judged = given + made if model == "pix2pix" else made
+    if critic.get("in_nc", judged) != judged:
+        text = f"expected {judged}, the channels of what it judges, found {critic['in_nc']}"
+        job.error(critic.where("in_nc"), f"network_D.in_nc: {text}; write {judged}, or remove it")
+    if judged != 3:
+        critic.put("in_nc", judged, critic.place)
+    if model == "wbc":
         place = job.file.where("network_D")
         for mark, more in (("S", {}), ("T", {"in_nc": 1})):
             job.native.put(f"network_D_{mark}", Section.make(critic.place, {**critic, **more}, critic.places), place)
         job.native.pop("network_D")
-    elif method(job) == "pix2pix" and "in_nc" not in critic:
-        generator = job.native.section("network_G")
-        channels = [generator.get(key, 3) for key in ("in_nc", "out_nc")]
-        if all(isinstance(n, int) for n in channels):
-            critic.put("in_nc", sum(channels), critic.place)
+
+
+def _check_channels(job: Job, generator: Section, given: int, made: int) -> None:
+    """Whether the generator takes and makes images such as those of the dataset."""
+    if method(job) == "wbc" and (given, made) != (3, 3):
+        job.error(
+            generator.where(), f"network_G: cartoons have colours, so in_nc and out_nc are 3, not {given} and {made}"
+        )
+    if method(job) == "cyclegan" and given != made:
+        text = f"both generators are of one kind, so in_nc, {given}, and out_nc, {made}, should be one number"
+        job.error(generator.where("in_nc"), f"network_G: {text}")
+    images = job.native.section("datasets").section("train")
+    for key, name, option, count in (
+        ("input_channels", "input_nc", "in_nc", given),
+        ("target_channels", "output_nc", "out_nc", made),
+    ):
+        found = images.get(key, 3)
+        if isinstance(found, int) and found != count:
+            place = images.where(key) if key in images else generator.where(option)
+            text = f"the images have {found}, but network_G has {option}: {count}; write the same number in both"
+            job.error(place, f"{images.named(key) if key in images else name}: {text}")
 
 
 def metrics(job: Job, entries: Sequence[Section]) -> None:
@@ -241,10 +283,14 @@ def metrics(job: Job, entries: Sequence[Section]) -> None:
 def weights(job: Job, *, training: bool) -> None:
     """``pretrain_model_G_A`` and the like; a test runs one generator."""
     section = job.section("path")
-    written = [key for key in PATH if not is_off(section.get(key))]
-    if method(job) not in UNPAIRED:
-        return
+    own = [key for key, rule in PATH.items() if isinstance(rule, OnlyFor) and method(job) in rule.models]
+    written = [key for key in own if not is_off(section.get(key))]
     if training:
+        for key in ("pretrain_model_G", "pretrain_model_D"):
+            several = [name for name in own if name.startswith(key)]
+            if several and not is_off(section.get(key)):
+                text = f"model {method(job)} has several; write {' and '.join(several)}"
+                job.error(section.where(key), f"{key}: {text}")
         for key in written:
             job.put(f"path.pretrain.{key.removeprefix('pretrain_model_')}", _file(job, key), section.where(key), key)
         return
