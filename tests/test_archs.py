@@ -34,9 +34,16 @@ TINY: dict[str, dict] = {
 """Other arguments of single architectures."""
 SHUT = ("srflow", "srflow_net")
 """Networks whose last layers are 0 at the start, so that no input moves their output: they are nudged."""
-CRITICS = ("patchgan", "vgg_discriminator", "unet_discriminator", "sft_discriminator", "wbc_discriminator")
+CRITICS = (
+    "patchgan",
+    "vgg_discriminator",
+    "unet_discriminator",
+    "sft_discriminator",
+    "wbc_discriminator",
+    "edgeconnect_discriminator",
+)
 """Modules of networks that judge images instead of making them."""
-ELSEWHERE: tuple[str, ...] = ("locnet", "spandrel", "sft", "segmentation")
+ELSEWHERE: tuple[str, ...] = ("locnet", "spandrel", "sft", "segmentation", "edgeconnect")
 """Modules of networks that take more than one image, or make none; they are tested beside their own tests."""
 
 NAMES = [name for name in ARCHS if ARCHS[name].__module__.rpartition(".")[2] not in ELSEWHERE]

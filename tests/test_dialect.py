@@ -173,6 +173,7 @@ def test_parameters_of_extras_need_their_switch():
         "diffaug": "dapolicy",
         "fs": "lpf_type hpf_type",
         "gan_featmaps": "dis_feature_criterion dis_feature_weight",
+        "display_freq": "overwrite_disp_imgs",
     }
     for switch, keys in parameters.items():
         for key in keys.split():
@@ -231,8 +232,11 @@ def test_every_key_of_the_dialect_is_tried():
 
 
 def test_native_keys_of_datasets_are_those_of_the_classes():
-    for name in ("aligned", "single", "segmented"):
+    for name in ("aligned", "segmented"):
         assert {*parameters(DATASETS[name])} <= {*trainner_data.OWN}
+    for name in ("single", "paired", "unaligned", "concat_unaligned"):
+        assert {*parameters(DATASETS[name])} <= {*trainner_data.OWN, *trainner_data.SHARED}
+    assert {*trainner_data.SHARED} <= {*parameters(DATASETS["paired"])} - {*trainner_data.OWN}
 
 
 def test_kernels_are_those_that_there_are():

@@ -32,6 +32,10 @@ COMMANDS = {
     "training-ppon.md": 4,
     "training-sftgan.md": 5,
     "training-srflow.md": 3,
+    "training-pix2pix.md": 3,
+    "training-cyclegan.md": 4,
+    "training-wbc.md": 7,
+    "translation.md": 2,
     "architecture.md": 2,
     "models.md": 6,
     "srflow-tools.md": 6,
@@ -67,7 +71,17 @@ ESRGAN = "network_G={which_model_G: esrgan, nf: 8, nb: 1, gc: 4}"
 PPON = "network_G={which_model_G: ppon, nf: 8, nb: 1}"
 STAGES = (PPON, "train.ppon_stages=[1, 2]", "train.restarts=null", "network_D.nf=8", "use_tb_logger=false")
 SRFLOW = "network_G={which_model_G: srflow_net, nf: 8, nb: 2, gc: 4, flow: {K: 1, stackRRDB: {blocks: [0, 1]}}}"
+UNET = "network_G={which_model_G: unet_net, num_downs: 5, nf: 4, use_dropout: true}"
+RESNET = "network_G={which_model_G: resnet_net, n_blocks: 1, nf: 4}"
+WBC = "network_G={which_model_G: wbcunet, nf: 4}"
+LOADED = ("datasets.train.load_size=40", "network_D.nf=4", "use_tb_logger=false")
 SMALL = {
+    "train_pix2pix.yml": (UNET, "datasets.val.load_size=32", *LOADED),
+    "test_pix2pix.yml": (UNET,),
+    "train_cyclegan.yml": (RESNET, *LOADED),
+    "test_cyclegan.yml": (RESNET,),
+    "train_wbc.yml": (WBC, *LOADED[1:]),
+    "test_wbc.yml": (WBC,),
     "train_ppon.yml": STAGES,
     "train_ppon_finetune.yml": STAGES,
     "test_ppon.yml": (PPON,),
@@ -155,8 +169,8 @@ def cut(command):
     settings = SMALL[file[1]]
     if command.startswith("python train.py"):
         settings = (*SHORT, f"train.niter={RESUMED if 'resume_state' in command else NITER}", *settings)
-    if "name=" in command:
-        settings += ("validate.table=false",)
+        if "name=" in command:
+            settings += ("validate.table=false",)
     said = {s.partition("=")[0] for s in shlex.split(command) if "=" in s}
     return tuple(s for s in settings if s.partition("=")[0] not in said)
 
@@ -166,11 +180,12 @@ def full_length(command, folder):
     from darkroom.config.source import read
 
     file = re.search(r"-opt (\S+)", command)
-    if not command.startswith("python train.py") or "train.niter" in command or "name=" in command:
+    if not command.startswith("python train.py") or "train.niter" in command:
         return
     options = read(folder / file[1])
+    name = re.search(r" name=(\S+)", command)
     for ours in (NITER, RESUMED):
-        for path in (folder / "experiments" / options["name"] / "models").glob(f"{ours}_*.pth"):
+        for path in (folder / "experiments" / (name[1] if name else options["name"]) / "models").glob(f"{ours}_*.pth"):
             shutil.copy(path, path.with_name(path.name.replace(str(ours), str(int(options["train"]["niter"])), 1)))
 
 
@@ -199,6 +214,20 @@ def images(folder):
             Image.open(path).resize((18, 18), Image.Resampling.BICUBIC).save(folder / part / "LR" / path.name)
     strip = Image.open(next((folder / "test_b" / "HR").iterdir())).resize((300, 20), Image.Resampling.BICUBIC)
     strip.save(folder / "test_a" / "LR" / "strip.png")  # longer than a tile
+    for part in ("trainA", "trainB", "testA", "testB"):
+        photographs(folder / "apple2orange" / part, 2)
+    for part in ("scenery", "face", "val", "test"):
+        photographs(folder / "wbc" / f"{part}_photo", 2)
+        photographs(folder / "wbc" / f"{part}_cartoon", 2)
+    photographs(folder / "facades" / "testB", 2)
+    for part in ("train", "val"):
+        (folder / "facades" / part).mkdir()
+        for path in (folder / "facades" / "testB").iterdir():
+            image = Image.open(path)
+            both = Image.new("RGB", (144, 72))
+            both.paste(image, (0, 0))
+            both.paste(image.convert("L"), (72, 0))
+            both.save(folder / "facades" / part / path.name)
 
 
 def test_commands_are_found():
@@ -218,7 +247,7 @@ def test_commands_run(sandbox):
             if command not in SKIPPED and command not in output:
                 output[command] = execute(command, sandbox, *cut(command))
                 full_length(command, sandbox)
-    assert len(output) == 28 - (ONNX in SKIPPED)
+    assert len(output) == 44 - (ONNX in SKIPPED)
     check_files(sandbox)
     check_log(output)
 
@@ -236,6 +265,9 @@ def check_files(folder):
     assert {p.name for p in (results / "esrgan_x4" / "set_b").iterdir()} == {"photo0_esrgan.png", "photo1_esrgan.png"}
     assert {len([*(results / name).iterdir()]) for name in ("photos", "tiles", "ensemble")} == {3}
     same(results / "photos" / "strip.png", results / "tiles" / "strip.png")
+    written = {"pix2pix/facades_test": "_fake", "cyclegan/apple2orange_test": "_fake_B", "wbc/photographs": "_cartoon"}
+    for place, suffix in written.items():
+        assert {p.name for p in (results / place).iterdir()} == {f"photo{n}{suffix}.png" for n in (0, 1)}
 
 
 def same(a, b):
@@ -329,10 +361,11 @@ def known_keys():
     keys[""] |= {*trainner_tables.TOP_OF_TEST}
     dataset = arguments(DATASETS, options.LoaderOptions)
     keys |= {f"datasets.{name}": keys[f"datasets.{name}"] | dataset for name in ("train", "val")}
+    keys["datasets.test_1"] = keys["datasets.val"]
     keys |= {f"network_{n}": arguments(ARCHS) | {*trainner_tables.NETWORK} for n in "GD"}
     keys |= {f"optim_{n}": arguments(OPTIMIZERS, options.PlayerOptions) for n in "GD"}
     return keys | {
-        "datasets": {"train", "val"},
+        "datasets": {"train", "val", "test_1"},
         "schedule": arguments(SCHEDULES, options.ScheduleOptions),
         "losses": arguments(LOSSES, options.TermOptions),
         "validate.metrics": arguments(METRICS, options.MetricOptions),

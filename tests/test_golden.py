@@ -29,6 +29,9 @@ COMPLETE = {
         "keys_wbcunet",
         "wbc_tf_disc",
     ),
+    *("edge_generator", "edge_discriminator", "inpaint_generator", "inpaint_discriminator", "keys_edge_generator"),
+    *("keys_inpaint_discriminator", "spectral_norm_transposed", "edgeconnect_adversarial_loss"),
+    *("edgeconnect_style_perceptual", "edgeconnect_metrics"),
 }
 """Families (sr) and adapter names (i2i) whose cases must all run; add a family when it passes."""
 FEWEST = 205

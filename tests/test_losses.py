@@ -4,6 +4,7 @@ import math
 import pytest
 import torch
 
+from darkroom.core.errors import DataError
 from darkroom.core.terms import LOSSES
 from darkroom.losses import pixel
 from darkroom.losses.pool import ImagePool
@@ -177,7 +178,7 @@ def test_pool_resumes_from_its_state_and_draws_by_itself():
         outputs.append(each(fakes))
     torch.testing.assert_close(*outputs, rtol=0, atol=0)
     assert not torch.equal(outputs[0], fakes)
-    with pytest.raises(ValueError, match=r"\(3, 4, 4\) and was given \(3, 8, 8\)"):
+    with pytest.raises(DataError, match=r"\(3, 4, 4\) and was given \(3, 8, 8\)"):
         pool(torch.rand(1, 3, 8, 8))
 
 

@@ -123,7 +123,7 @@ def test_missing_pretrained_weights(file, tmp_path):
     change(file, "path:\n", "path:\n  pretrain_model_G: models/absent.pth\n")
     (found,) = errors_of(file)
     assert found.startswith(f"{file}:21: path.pretrain_model_G: there is no weights file models/absent.pth.")
-    assert found.endswith("options/sr/train_sr_psnr.yml does, or remove the line to start from scratch")
+    assert found.endswith("Train one, or remove the line to start from scratch")
 
 
 def test_a_training_file_for_a_test_is_one_line(file, capsys):

@@ -374,8 +374,9 @@ def family(name):
 
 def rows():
     """(name, options) of every file that is tried."""
-    critics = ("patchgan", "vgg_discriminator", "unet_discriminator", "sft_discriminator", "wbc_discriminator")
-    more_inputs = ("locnet", "sft", "segmentation")
+    judges = ("patchgan", "vgg_discriminator", "unet_discriminator", "sft_discriminator", "wbc_discriminator")
+    critics = (*judges, "edgeconnect_discriminator")
+    more_inputs = ("locnet", "sft", "segmentation", "edgeconnect")
     names = {ARCHS[name]: name for name in ARCHS if family(name) not in (*critics, *more_inputs, "spandrel")}
     first = {family(name): name for name in reversed(names.values())}
     tried = {name: VARIANTS.get(family(name), [{}]) if name == first[family(name)] else [{}] for name in names.values()}

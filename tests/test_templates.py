@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from runs import ROOT, equal, make, photographs, save_backbone, train, weights
 
 TRAINING = sorted(
@@ -32,11 +33,40 @@ SMALL = {
     "train_sftgan": [
         "network_G={which_model_G: sft_net, nf: 8, nb: 1, cond_nc: 4, cond_nf: 8}",
         "network_D={which_model_D: dis_acd, nf: 8, size: 32}",
-        "datasets.train.dataroot_seg=MAPS",
-        "datasets.val.dataroot_seg=MAPS",
+        "datasets.train.dataroot_seg=ROOT/maps",
+        "datasets.val.dataroot_seg=ROOT/maps",
     ],
     "quickstart": ["network_G.nf=8", "network_G.num_conv=1"],
+    "train_pix2pix": [
+        "network_G={which_model_G: unet_net, num_downs: 5, ngf: 4, use_dropout: true}",
+        "network_D={which_model_D: patchgan, nf: 4, n_layers: 2}",
+        "datasets.train.dataroot_AB=ROOT/AB",
+        "datasets.train.load_size=40",
+        "datasets.val.dataroot_AB=ROOT/AB",
+        "datasets.val.load_size=32",
+        "train.display_freq=2",
+    ],
+    "train_cyclegan": [
+        "network_G={which_model_G: resnet_net, n_blocks: 1, ngf: 4}",
+        "network_D={which_model_D: patchgan, nf: 4, n_layers: 2, norm_type: instance}",
+        "datasets.train.dataroot_A=ROOT/HR",
+        "datasets.train.dataroot_B=ROOT/B",
+        "datasets.train.load_size=40",
+        "datasets.val.dataroot_A=ROOT/HR",
+        "datasets.val.dataroot_B=ROOT/B",
+        "train.display_freq=2",
+    ],
+    "train_wbc": [
+        "network_G={which_model_G: wbcunet, nf: 4}",
+        "network_D={which_model_D: patchgan, nf: 4, n_layers: 2, spectral_norm: true}",
+        "datasets.train.dataroot_A=[ROOT/HR, ROOT/B]",
+        "datasets.train.dataroot_B=[ROOT/B, ROOT/HR]",
+        "datasets.val.dataroot_A=ROOT/HR",
+        "datasets.val.dataroot_B=ROOT/B",
+        "train.display_freq=2",
+    ],
 }
+TRANSLATION = ("train_pix2pix", "train_cyclegan", "train_wbc")
 
 
 @pytest.fixture(scope="module")
@@ -59,20 +89,26 @@ def small(tmp_path, hub, monkeypatch):
     """The settings that make a template small, for these photographs."""
     monkeypatch.setenv("TORCH_HOME", str(hub))
     data = photographs(tmp_path / "HR", count=4, size=64)
-    (tmp_path / "maps").mkdir()
+    for folder in ("maps", "B", "AB"):
+        (tmp_path / folder).mkdir()
     for file in data.iterdir():
         sky = np.full((8, 64, 64), [[[255 * (n == 1)]] for n in range(8)], np.uint8)
         np.savez(tmp_path / "maps" / f"{file.stem}.npz", maps=sky)
+        day = np.asarray(Image.open(file))
+        night = day // 3
+        Image.fromarray(night).save(tmp_path / "B" / file.name)
+        Image.fromarray(np.concatenate([day, night], axis=1)).save(tmp_path / "AB" / file.name)
 
     def settings(path: Path, *more: str) -> list[str]:
         common = [
-            f"path.root={tmp_path}", f"datasets.train.dataroot_HR={data}", f"datasets.val.dataroot_HR={data}",
-            "datasets.train.n_workers=0", "datasets.train.batch_size=2", "datasets.train.virtual_batch_size=null",
-            "datasets.train.crop_size=32", "gpu_ids=[]", "train.niter=4", "train.val_freq=4", "logger.print_freq=1",
-            "logger.save_checkpoint_freq=2", "use_tb_logger=false", "sample_photographs=null",
+            f"path.root={tmp_path}", "datasets.train.n_workers=0", "datasets.train.batch_size=2",
+            "datasets.train.virtual_batch_size=null", "datasets.train.crop_size=32", "gpu_ids=[]", "train.niter=4",
+            "train.val_freq=4", "logger.print_freq=1", "logger.save_checkpoint_freq=2", "use_tb_logger=false",
+            "sample_photographs=null",
         ]  # fmt: skip
         pretrain = [] if path.stem == "quickstart" else ["path.pretrain_model_G=null"]
-        own = [setting.replace("MAPS", str(tmp_path / "maps")) for setting in SMALL[path.stem]]
+        folders = [f"datasets.{part}.dataroot_HR=ROOT/HR" for part in ("train", "val") if path.stem not in TRANSLATION]
+        own = [setting.replace("ROOT", str(tmp_path)) for setting in (*folders, *SMALL[path.stem])]
         return [*common, *pretrain, *own, *more]
 
     return settings
@@ -80,6 +116,7 @@ def small(tmp_path, hub, monkeypatch):
 
 def test_templates_were_found():
     assert [p.name for p in TRAINING] == [
+        *("train_cyclegan.yml", "train_pix2pix.yml", "train_wbc.yml"),
         *("quickstart.yml", "train_ppon.yml", "train_ppon_finetune.yml", "train_sftgan.json", "train_sftgan.yml"),
         *("train_sr.json", "train_sr.yml", "train_sr_psnr.yml", "train_srflow.yml"),
     ]
@@ -93,7 +130,8 @@ def test_template_trains_and_resumes_exactly(path, small, tmp_path):
     (folder / "training_state" / "4.state").unlink()
     assert equal(whole, train(path, *small(path), "path.resume_state=auto"))
     assert (folder / f"options{path.suffix}").read_bytes() == path.read_bytes()
-    assert list((folder / "val_images").rglob("*_4.png"))
+    assert list((folder / "val_images").rglob("*_4*.png"))
+    assert [p.name for p in sorted(folder.glob("disp_images/*"))] == ["2.png", "4.png"] * (path.stem in TRANSLATION)
 
 
 def test_row_10_the_esrgan_recipe(small, tmp_path, capsys):

@@ -207,7 +207,7 @@ def test_the_structure_is_held_to_the_superpixel_image(pictures, tmp_path):
     """What the loss compares the output with is the output in areas of one colour, computed here once more."""
     from darkroom.filters.superpixels import darken, superpixels
 
-    run = make(options("wbc", pictures, tmp_path), "model={type: wbc, gamma: [1.0, 1.0]}")
+    run = make(options("wbc", pictures, tmp_path), "model={type: wbc, gammas: [1.0, 1.0]}")
     model, batch = run.loop.model, run.loop.on_device(next(run.loop.data(0)))
     sample = model.sample(batch)
     term = next(term for term in run.loop.terms if term.name == "fea-vgg19-l1_struct")

@@ -15,6 +15,7 @@ TOOLS = {
     "export": ("darkroom.cli.export", "write a model as ONNX"),
     "segment": ("darkroom.cli.segment", "make the segmentation maps that SFTGAN reads"),
     "srflow": ("darkroom.cli.srflow", "draw, restore and mix images with the latents of an SRFlow model"),
+    "paint": ("darkroom.cli.paint", "try an inpainting model by hand, on a page in the browser"),
     "options": ("darkroom.cli.options", "write the reference of all options and its JSON schema"),
 }
 

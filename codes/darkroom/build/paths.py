@@ -50,7 +50,7 @@ def check_pretrained(plan: TrainPlan) -> None:
             key = section.named(name) if name in section.names else f"pretrain.{name}"
             p.error(
                 section.where(name),
-                f"path.{key}: there is no weights file {file}.{nearby(path)} Train one, as "
-                "options/sr/train_sr_psnr.yml does, or remove the line to start from scratch",
+                f"path.{key}: there is no weights file {file}.{nearby(path)} Train one, or "
+                "remove the line to start from scratch",
             )
     p.check()

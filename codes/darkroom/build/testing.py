@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from ..archs import ARCHS
 from ..archs.wrappers import Consistent, Drawn, Guided, Lively, OneImage, Unsigned, WithMaps
@@ -170,6 +171,10 @@ def _complete(network: Network, path: PathOptions, say: Callable[[str], None]) -
 def translating(network: Network, test: TestOptions, seed: int = 0) -> Network:
     """The network as a function of images in [0, 1], with what the options say of image-to-image translation."""
     signed = network.signed if test.signed is None else test.signed
+    for key, kind in (("dropout", nn.Dropout), ("batch_statistics", nn.BatchNorm2d)):
+        if getattr(test, key) and not any(isinstance(layer, kind) for layer in network.modules()):
+            hint = " (write use_dropout: true in network_G)" if kind is nn.Dropout else ""
+            raise OptionErrors([f"test.{key}: {type(network).__name__} has no {kind.__name__}{hint}; remove it"])
     if test.dropout or test.batch_statistics:
         network = Lively(network, seed, dropout=test.dropout, batch_statistics=test.batch_statistics)
     if test.guided_filter is not None:

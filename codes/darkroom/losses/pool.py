@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from ..core.collective import gather_over_processes, rank
+from ..core.errors import DataError
 
 
 class ImagePool(nn.Module):
@@ -36,7 +37,7 @@ class ImagePool(nn.Module):
         """As many images as ``fakes`` (B, C, H, W), without graph.
 
         Raises:
-            ValueError: the images are of another size than those that are kept.
+            DataError: the images are of another size than those that are kept.
         """
         if self.size == 0:
             return fakes.detach()
@@ -86,9 +87,9 @@ class ImagePool(nn.Module):
         if not len(self.kept):
             self.kept = fakes.new_empty((0, *fakes.shape[1:]), dtype=torch.promote_types(fakes.dtype, torch.float32))
         elif self.kept.shape[1:] != fakes.shape[1:]:
-            raise ValueError(
+            raise DataError(
                 f"the image pool keeps images of {tuple(self.kept.shape[1:])} and was given {tuple(fakes.shape[1:])}: "
-                "train on crops of one size, or without a pool (pool: 0)"
+                "train on crops of one size, or without a pool (pool_size: 0)"
             )
         elif self.kept.device != fakes.device:
             self.kept = self.kept.to(fakes.device)

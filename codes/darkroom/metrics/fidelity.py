@@ -1,4 +1,4 @@
-"""PSNR, SSIM and MS-SSIM as the super-resolution literature measures them.
+"""PSNR, SSIM, MS-SSIM and the mean absolute error as the literature on restoration measures them.
 
 SSIM: Wang et al. 2004, https://doi.org/10.1109/TIP.2003.819861, with its window (11x11 Gaussian, sigma 1.5) and
 constants, over the places where the window fits, mean over the channels. Computed in float64 where the device has it.
@@ -77,6 +77,12 @@ def _blurred(plane: Tensor) -> Tensor:
     return plane
 
 
+def mae(prediction: Tensor, target: Tensor) -> Tensor:
+    """mean |x - y| of each image (..., C, H, W) in [0, 1], as (...), between 0 and 1: 1/255 is a level of 8 bits."""
+    x, y = _exact(prediction, target)
+    return (x - y).abs().mean(dim=(-3, -2, -1))
+
+
 @METRICS.register("psnr")
 class PSNR:
     """Peak signal-to-noise ratio in dB."""
@@ -120,6 +126,21 @@ class MSSSIM:
     def __call__(self, prediction: Tensor, target: Tensor) -> float:
         """Of two (C, H, W) images in [0, 1] with sides of at least 176 after cropping."""
         return float(ms_ssim(*prepared(prediction, target, self.crop_border, self.channel)))
+
+
+@METRICS.register("mae")
+class MAE:
+    """Mean absolute error of images in [0, 1]: 0 for equal images, 1 between black and white, lower is better."""
+
+    higher: ClassVar[bool] = False
+
+    def __init__(self, crop_border: int = 0, channel: Channel = "rgb") -> None:
+        """``crop_border`` pixels are left out on each side; ``y`` measures the luma of BT.601 in studio range."""
+        self.crop_border, self.channel = checked(crop_border, channel)
+
+    def __call__(self, prediction: Tensor, target: Tensor) -> float:
+        """Of two (C, H, W) images in [0, 1]."""
+        return float(mae(*prepared(prediction, target, self.crop_border, self.channel)))
 
 
 def checked(crop_border: int, channel: Channel) -> tuple[int, Channel]:

@@ -39,7 +39,7 @@ class WBC(Translation):
 
     In the first ``warm_up`` iterations only the losses count whose names begin with ``warm-up``. ``filter_*`` are of
     the guided filter that lets the photograph guide the output; at validation it has the strength ``test_filter_eps``.
-    ``algorithm``, ``segments``, ``reduction``, ``max_size`` and ``gamma`` (the range of a random brightening) are of
+    ``algorithm``, ``segments``, ``reduction``, ``max_size`` and ``gammas`` (the range of a random darkening) are of
     the superpixels; without ``structure`` there are none.
     """
 
@@ -63,7 +63,7 @@ class WBC(Translation):
     segments: int = 200
     reduction: Reduction | None = "selective"
     max_size: int | None = None
-    gamma: tuple[float, float] = (1.0, 1.2)
+    gammas: tuple[float, float] = (1.0, 1.2)
     segmenter: Segmenter = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -85,7 +85,7 @@ class WBC(Translation):
         if not self.structure:
             return image, None
         unit = (image.detach() + 1) / 2 if self.is_signed else image.detach()
-        gammas = torch.empty(len(image)).uniform_(*self.gamma).tolist()
+        gammas = torch.empty(len(image)).uniform_(*self.gammas).tolist()
         return image, self.segmenter.start(unit, gammas)
 
     @rule
@@ -140,10 +140,12 @@ class WBC(Translation):
 
     def phases(self, iterations: int, losses: Mapping[str, bool]) -> Sequence[Phase]:
         """Staying what it is, then cartoons (section 4.1)."""
-        del iterations
         first = tuple(name for name in losses if name.startswith(WARM_UP))
         if not self.warm_up:
             return ()
+        if self.warm_up >= iterations:
+            run = f"the {iterations:,} iterations of the run"
+            raise ValueError(f"warm_up: expected less than {run}, found {self.warm_up:,}")
         if not first:
             entry = f"{{name: {WARM_UP}-l1, type: l1, of: raw, to: real_A}}"
             raise ValueError(f"warm_up: there is no loss for it, whose name begins with {WARM_UP}, such as {entry}")

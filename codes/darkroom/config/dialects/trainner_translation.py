@@ -64,7 +64,7 @@ _WBC: dict[str, Rule] = {
     "sp_max_size": Takes("model.max_size", int),
     "sp_reduction": Takes("model.reduction", str, lambda kind: None if kind.lower() == "none" else kind.lower()),
     "sp_algo": Takes("model.algorithm", str, str.lower),
-    "sp_gamma_range": Takes("model.gamma", list[float], _gamma),
+    "sp_gamma_range": Takes("model.gammas", list[float], _gamma),
 }
 TRAIN: Table = {
     **only("wbc", _WBC),

@@ -1,0 +1,1 @@
+"""Pages in the browser to try a model by hand."""
