@@ -311,12 +311,12 @@ def test_examples_work(sandbox):
     lines = [json.loads(s) for s in (sandbox / "experiments/denoise/metrics.jsonl").read_text().splitlines()]
     rates = {line["iter"]: line["lr/base"] for line in lines if "lr/base" in line}
     assert rates == pytest.approx({n: 2e-3 * (1 - (n - 1) / 200) for n in range(20, 201, 20)})
-    measured = [line for line in lines if "mae" in line]
+    measured = [line for line in lines if "abs_error" in line]
     assert len(measured) == 2
     noisy = -20 * math.log10(0.1)
     assert all(line["psnr"] > noisy + 1 for line in measured), out
     rms = 255 * 10 ** (-measured[-1]["psnr"] / 20)
-    assert 0.5 * rms < measured[-1]["mae"] < rms  # of Gaussian errors it is 0.8
+    assert 0.5 * rms < measured[-1]["abs_error"] < rms  # of Gaussian errors it is 0.8
     first = next(line["log_cosh"] for line in lines if line["iter"] == 20)
     assert 0 < first < 0.1
 

@@ -311,21 +311,15 @@ def test_masked_l1_is_relative_to_the_hole_of_the_whole_batch():
         loss(x, y[:, :1], mask)
 
 
-@pytest.fixture(scope="module")
-def step():
-    """The vector of a training step."""
-    path = GOLDEN / "i2i" / "edgeconnect_train_inpaint_model2.json"
-    if not path.exists():
-        pytest.skip(f"{path} absent")
-    return Case(path)
-
-
 CONTENT = {f"relu{n}_1": 1.0 for n in range(1, 6)}
 STYLE = dict.fromkeys(("relu2_2", "relu3_4", "relu4_4", "relu5_2"), 1.0)
 
 
-def test_the_losses_of_a_published_step(step, tmp_path):
+def test_the_losses_of_a_published_step(tmp_path):
     """All numbers of the first step of model 2: the perceptual loss is content and style of the original."""
+    step = Case(GOLDEN / "i2i" / "edgeconnect_train_inpaint_model2.json")
+    if not step.path.exists():
+        pytest.skip(f"{step.path} absent")
     vgg = VGGFeatures("vgg19", ["relu5_2"])
     torch.save(fill(step, entries_of(vgg), 1.3), tmp_path / "vgg.pth")
     common = {"use_input_norm": False, "weights": str(tmp_path / "vgg.pth")}

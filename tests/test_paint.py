@@ -192,6 +192,13 @@ def test_a_large_photograph_is_seen_small_and_filled_large():
     assert (result[core] == np.array(Fake.colour) * 257).all(), "far from the rim no photograph shines through"
 
 
+def test_a_photograph_is_made_smaller_by_averaging():
+    image = photograph(128, 96)
+    seen = decoded(Page(max_side=64).post("show", photograph=encode(image, "PNG")))
+    blocks = image.reshape(64, 2, 48, 2, 3).mean(axis=(1, 3))
+    assert np.abs(seen - blocks).max() <= 0.5
+
+
 def good_png16(image):
     import cv2
 
@@ -225,7 +232,8 @@ def test_strokes_that_do_not_fit_are_refused(page):
     assert answer.text.startswith(f"the mask: expected {WIDTH} x {HEIGHT} pixels, as the page shows, found 8 x 9")
     assert "the edges: expected" in page.post("fill", photograph=image, mask=masked, edges=small).text
     assert "the edges cannot be read: " in page.post("fill", photograph=image, mask=masked, edges=b"no").text
-    assert page.post("fill", photograph=image, mask=fits, edges=fits).text.startswith("nothing is masked: ")
+    for name in ("edges", "fill"):
+        assert page.post(name, photograph=image, mask=fits, edges=fits).text.startswith("nothing is masked: ")
     missing = page.post("fill", photograph=image, mask=fits)
     assert missing.status_code == 400
     assert missing.text == "expected a file 'edges' in the request, found ['mask', 'photograph']"
@@ -289,7 +297,10 @@ def test_what_fails_inside_is_told_too(capsys):
             raise RuntimeError("out of memory")
 
     answer = Page(inpainter=Broken()).post(
-        "edges", photograph=encode(photograph(), "PNG"), mask=drawing()[0], edges=drawing()[0]
+        "edges",
+        photograph=encode(photograph(), "PNG"),
+        mask=drawing(HEIGHT, WIDTH, (0, 5, 0, 5))[0],
+        edges=drawing()[0],
     )
     assert answer.status_code == 500
     assert answer.text == "the model failed, the terminal shows where: RuntimeError: out of memory"
@@ -311,7 +322,8 @@ def test_one_computation_at_a_time():
             return np.zeros(hole.shape, np.uint8)
 
     page = Page(inpainter=Slow())
-    sent = {"photograph": encode(photograph(), "PNG"), "mask": drawing()[0], "edges": drawing()[0]}
+    mask, _ = drawing(HEIGHT, WIDTH, (0, 5, 0, 5))
+    sent = {"photograph": encode(photograph(), "PNG"), "mask": mask, "edges": drawing()[0]}
     answers = []
     threads = [threading.Thread(target=lambda: answers.append(page.post("edges", **sent))) for _ in range(3)]
     for thread in threads:
@@ -410,13 +422,16 @@ def test_without_the_package_one_line_says_what_to_install(monkeypatch, capsys):
 
 
 DRIVER = """
-    import sys, types
-    import numpy as np
+    import sys, threading, types
     from test_paint import Fake
     fake = types.ModuleType("darkroom.build.inpainting")
+    class Endless(Fake):
+        def edges(self, image, hole, known=None, sigma=2.0):
+            print("computing for ever", flush=True)
+            threading.Event().wait()
     def load_inpainter(path, device):
-        print("loading", path, device, flush=True)
-        return Fake()
+        assert (str(path), str(device)) == ("models", "cpu")
+        return Endless()
     fake.load_inpainter = load_inpainter
     sys.modules["darkroom.build.inpainting"] = fake
     from darkroom.cli.paint import main
@@ -439,12 +454,10 @@ def served(tmp_path):
             stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         started.append(process)
-        lines = []
-        for line in process.stdout:
-            lines.append(line)
+        while line := process.stdout.readline():
             if line.startswith("The page: "):
                 return process, line.removeprefix("The page: ").strip()
-        raise AssertionError((lines, process.stderr.read()))
+        raise AssertionError(process.stderr.read())
 
     yield run
     for process in started:
@@ -472,7 +485,34 @@ def test_a_real_process_serves_and_ends_quietly(served, tmp_path):
         urllib.request.urlopen(f"{origin}/", timeout=60)
     process.send_signal(signal.SIGINT)
     _, printed = process.communicate(timeout=60)
-    assert (process.returncode, printed) == (130, "")
+    assert (process.returncode, printed) == (130, "Stopped.\n")
+
+
+def test_it_ends_on_the_spot_in_the_middle_of_a_computation(served, tmp_path):
+    process, url = served()
+    sent = {
+        "photograph": encode(photograph(3, 5), "PNG"),
+        "mask": drawing(3, 5, (0, 1, 0, 1))[0],
+        "edges": drawing(3, 5)[0],
+    }
+    body, kind = multipart(**sent)
+    request = urllib.request.Request(
+        f"{url}edges", body, {"Content-Type": kind, "Origin": url[: url.rindex("/", 0, -1)]}
+    )
+
+    def ask():
+        with pytest.raises((OSError, http.client.HTTPException)):
+            urllib.request.urlopen(request, timeout=300)
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    while process.stdout.readline() != "computing for ever\n":
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    _, printed = process.communicate(timeout=60)
+    thread.join(60)
+    assert (process.returncode, printed) == (130, "Stopped.\n")
+    assert not thread.is_alive()
 
 
 def test_a_request_beyond_the_limit_gets_its_answer_over_a_real_connection(served):
@@ -595,17 +635,18 @@ def near(height, width, y, x, radius):
 
 
 def test_in_a_browser_a_mask_is_drawn_and_the_fill_is_seen(visit, tmp_path):
-    image = photograph(100, 160)
+    image = photograph(100, 800)  # wider than half of the window, so that it is shown smaller than it is
     tab = visit(image)
-    tab.says("photo.one.png: 160 x 100")
+    tab.says("photo.one.png: 800 x 100")
     assert tab.page.locator("#filled").is_hidden()
-    tab.draw("mask", (50, 40), size=30)
+    assert tab.page.locator("#photograph").bounding_box()["width"] < 700
+    tab.draw("mask", (500, 40), size=30)
     hole, edges = tab.fill()
-    inside, outside = near(100, 160, 40, 50, 15)
+    inside, outside = near(100, 800, 40, 500, 15)
     assert inside.sum() > 500
     assert hole[inside].all()
     assert not hole[outside].any()
-    assert np.array_equal(edges, np.broadcast_to(lines(160), (100, 160))), "predicted unasked"
+    assert np.array_equal(edges, np.broadcast_to(lines(800), (100, 800))), "predicted unasked"
     shown = tab.page.evaluate("""() => {
         const image = document.getElementById("result");
         const context = new OffscreenCanvas(image.naturalWidth, image.naturalHeight).getContext("2d");
@@ -613,14 +654,14 @@ def test_in_a_browser_a_mask_is_drawn_and_the_fill_is_seen(visit, tmp_path):
         return [...context.getImageData(0, 0, image.naturalWidth, image.naturalHeight).data];
     }""")
     expected = np.where(hole[:, :, None], painted(edges), image)
-    assert np.array_equal(np.reshape(shown, (100, 160, 4))[:, :, :3], expected)
+    assert np.array_equal(np.reshape(shown, (100, 800, 4))[:, :, :3], expected)
     boxes = [tab.page.locator(name).bounding_box() for name in ("#photograph", "#result")]
     assert boxes[0]["y"] == boxes[1]["y"], "beside each other"
     assert boxes[0]["x"] + boxes[0]["width"] <= boxes[1]["x"]
     name, pixels = tab.downloaded(tmp_path)
     assert name == "photo.one_filled.png"
     assert np.array_equal(pixels, expected)
-    tab.draw("unmask", (50, 40), size=40)
+    tab.draw("unmask", (500, 40), size=40)
     tab.click("Fill", "nothing is masked: draw a mask")
     assert "error" in tab.page.locator("#message").get_attribute("class")
     tab.wrong = [line for line in tab.wrong if "400" not in line]
@@ -660,9 +701,22 @@ def test_in_a_browser_edges_are_drawn_erased_and_undone(visit):
     assert np.array_equal(edges, np.broadcast_to(lines(160), (100, 160)))
     assert [call[0] for call in tab.fake.calls[-2:]] == ["edges", "fill"]
     assert tab.fake.calls[-2][3] is None
+    tab.draw("erase", (60, 60), (100, 60), size=8)
+    tab.draw("edge", (85, 60), size=4)
+    edges = tab.fill()[1]
+    assert (edges[59:61, 84:86] == 255).all(), "drawn anew where one was erased"
+    assert edges[60, 70] == 0
+    tab.draw("mask", (80, 80), size=10)
+    hole = tab.fill()[0]
+    assert hole[80, 80]
+    assert [call[0] for call in tab.fake.calls[-2:]] == ["edges", "fill"], "another mask, other edges"
     tab.click("Clear")
-    tab.click("Edges", "mend them")
-    assert not tab.fake.calls[-1][2].any()
+    assert not tab.page.evaluate("""() => {
+        const { width, height } = document.getElementById("edge-layer");
+        return document.getElementById("edge-layer").getContext("2d").getImageData(0, 0, width, height).data.some(Boolean);
+    }""")
+    tab.click("Edges", "nothing is masked")
+    tab.wrong = [line for line in tab.wrong if "400" not in line]
     tab.click("Undo")
     assert np.array_equal(tab.fill()[0], hole), "what was cleared is back"
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 TOOLS = {
     "train": ("darkroom.cli.train", "train a model as an option file says"),
     "test": ("darkroom.cli.test", "run a model over folders of images"),
+    "eval": ("darkroom.cli.eval", "measure a folder of images against another"),
     "convert": ("darkroom.cli.convert", "rewrite a weights file for other programs"),
     "interpolate": ("darkroom.cli.interpolate", "mix models of one architecture"),
     "extract": ("darkroom.cli.extract", "take averaged weights out of a state or a file"),

@@ -76,6 +76,7 @@ class EdgeConnectGenerator(Network):
 
     multiple_of: ClassVar[int] = 4
     keeps_gray: ClassVar[bool] = False
+    container: ClassVar[str | None] = "generator"
     makes: ClassVar[int]
     """Channels of the output."""
 

@@ -8,6 +8,7 @@ What differs: it gives logits; that they are to pass a sigmoid is the business o
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -27,6 +28,8 @@ class EdgeConnectDiscriminator(Network):
     ``in_nc`` is 3 for images, and 2 for edges, which are judged beside the gray image. Without ``spectral_norm`` the
     convolutions have a bias.
     """
+
+    container: ClassVar[str | None] = "discriminator"
 
     get_feats: bool = True
 

@@ -126,12 +126,13 @@ def _beginning(folder: Path, phase: int, native: Section, say: Say) -> dict[str,
     start = iterations_of(folder / main["gen"]) if "gen" in main else 0
     experiment = folder / "experiments" / native["name"]
     state_file, state = find_state(experiment, "auto", lambda message: None)
-    if state is not None and state["parts"]["loop"]["step"] >= start:
-        return {"resume_state": str(state_file), "pretrain": _section({"E": pretrain["E"]} if phase == 3 else {})}
+    done = state["parts"]["loop"]["step"] if state is not None else -1
     last = native["train"]["iterations"]
-    if start >= last:
-        text = f"{main['gen']} has {start:,} iterations behind it, and MAX_ITERS is {last:,}: nothing to do"
+    if max(start, done) >= last:
+        text = f"{max(start, done):,} iterations are done, and MAX_ITERS is {last:,}: nothing to do"
         raise NothingToDoError(f"{folder}: {text}. To train further, raise MAX_ITERS")
+    if done >= start:
+        return {"resume_state": str(state_file), "pretrain": _section({"E": pretrain["E"]} if phase == 3 else {})}
     if start:
         say(f"Going on from {', '.join(main.values())}: iteration {start:,}.")
     return {"pretrain": _section(pretrain), "start": start}

@@ -9,6 +9,9 @@ from ..config.planner import Plan, Planner
 from ..data.folders import nearby
 from .plan import TrainPlan
 
+FOLDERS = ("target", "input", "combined", "a", "b", "maps", "background", "images", "masks", "edges")
+"""Options of datasets that name folders, or lists of files."""
+
 
 def check_folders(p: Planner, datasets: Mapping[str, Plan], made: str | None = None) -> None:
     """All folders that datasets read; those below ``made`` are yet to be written.
@@ -17,7 +20,7 @@ def check_folders(p: Planner, datasets: Mapping[str, Plan], made: str | None = N
         OptionErrors: some are not there.
     """
     for name, planned in datasets.items():
-        for key in ("target", "input", "combined", "a", "b", "maps", "background"):
+        for key in FOLDERS:
             roots = planned.arguments.get(key) or ()
             for root in (roots,) if isinstance(roots, str) else roots:
                 path = Path(root).expanduser()

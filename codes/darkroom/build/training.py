@@ -22,6 +22,7 @@ from ..core.errors import CheckpointError, DarkroomError, OptionErrors
 from ..core.model import Model
 from ..core.network import Network
 from ..core.phases import PhaseSchedule
+from ..data.dataset import ImageDataset
 from ..data.photographs import write_sample
 from ..data.stream import Stream, prove, stream
 from ..data.survey import refuse_misfits
@@ -144,12 +145,7 @@ def make_run(plan: TrainPlan, experiment: Experiment, log: Log) -> Run:
     check_modules(plan, model)
     for network in model.networks.values():
         public_weights(network)  # what cannot be written is told now, not at the first checkpoint
-    dataset = make_dataset(plan.dataset, plan, model)
-    log.say(f"Dataset train: {len(dataset):,} images")
-    for note in dataset.notes:
-        log.say(note)
-    refuse_misfits("train", dataset.pairs(), plan.run.scale)
-    item = prove(dataset, plan.run.seed)
+    dataset, item = _open_dataset(plan, model, log)
     data = stream(
         dataset, plan.loader.batch_size, plan.run.seed, distributed.rank(), processes(),
         workers=plan.loader.workers, prefetch=plan.loader.prefetch, pin_memory=device.type == "cuda", warn=log.warn,
@@ -181,6 +177,16 @@ def make_run(plan: TrainPlan, experiment: Experiment, log: Log) -> Run:
         chores.append(Every(plan.logger.numbers_every, Numbers(file, plan.logger.numbers, epoch)))
     loop.chores = [*chores, Every(plan.checkpoint.every, saver)]
     return Run(plan, loop, log, data, saver, report, progress, validate, experiment)
+
+
+def _open_dataset(plan: TrainPlan, model: Model, log: Log) -> tuple[ImageDataset, Mapping[str, Any]]:
+    """The training set, and its first item as a batch of one."""
+    dataset = make_dataset(plan.dataset, plan, model)
+    log.say(f"Dataset train: {len(dataset):,} images")
+    for note in dataset.notes:
+        log.say(note)
+    refuse_misfits("train", dataset.pairs(), plan.run.scale)
+    return dataset, prove(dataset, plan.run.seed)
 
 
 def _restore(plan: TrainPlan, saver: Saver, state: Mapping[str, Any], path: Path, log: Log) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
 
-from .launch import guarded, tidily
+from .launch import guarded
 
 EPILOG = """examples:
   python -m darkroom paint --path checkpoints/places2
@@ -67,7 +67,6 @@ def _paint(args: argparse.Namespace) -> int:
     from ..ui.painter import Painter
     from ..ui.server import Server, first_photograph
 
-    tidily()
     first = first_photograph(args.image) if args.image else None
     device = choose_device(parse_device(args.device), print)
     painter = Painter(load_inpainter(args.path, device), args.max_side)
@@ -75,7 +74,7 @@ def _paint(args: argparse.Namespace) -> int:
     print(f"{args.path} on {describe(device)}\nThe page: {server.url}\nCtrl-C ends it.", flush=True)
     if not args.no_browser:  # in a thread, as some browsers wait for the page, and a browser for terminals for its user
         threading.Thread(target=webbrowser.open, args=(server.url,), daemon=True).start()
-    server.run()
+    server.run()  # until Ctrl-C, which ends the process on the spot: there is nothing to put in order
     return 0
 
 

@@ -103,7 +103,7 @@ class Model:
         return {name: (image + 1) / 2 for name, image in images.items()} if self.is_signed else images
 
     def figures(self, sample: Sample) -> dict[str, Tensor]:
-        """What to measure at validation besides metrics of images, each a scalar; only where there is a target."""
+        """What to measure at validation besides metrics of images, each a scalar; where all that it reads is there."""
         del sample
         return {}
 

@@ -178,7 +178,7 @@ class Validate:
         given = {k: v for k, v in loop.on_device(batch).items() if isinstance(v, Tensor) and v.ndim == 4}
         with self.judge.judging(loop) as (model, bind):
             outputs = self.judge.infer(model, given, bind)
-            found = model.figures(model.sample(given, bind)) if "target" in given else {}
+            found = model.figures(model.sample(given, bind)) if {*model.reads} <= {*given} else {}
             for remark in model.remarks():
                 self.log.warn(f"{batch['path'][0]}: {remark}")
         rounded = {k: to_bytes(v[0]) for k, v in (given | outputs).items()}

@@ -39,10 +39,14 @@ def misjudged(logits: Tensor, real: bool, mode: Mode) -> Tensor:
 class Judged(Loss):
     """(real + fake) / 2, what a discriminator minimises; all modes are halved. Several scales are summed."""
 
-    def __init__(self, mode: Mode = "nsgan") -> None:
-        """Raise ValueError for an unknown ``mode``."""
+    def __init__(self, mode: Mode = "nsgan", mark: str = "") -> None:
+        """``mark`` ends the names in the log, to tell one discriminator from another.
+
+        Raises:
+            ValueError: an unknown ``mode``.
+        """
         super().__init__()
-        self.mode = _known(mode)
+        self.mode, self.mark = _known(mode), mark
 
     def forward(self, on_real: Any, on_fake: Any) -> Verdict:
         """A scalar, and for the log ``l_d_real``, ``l_d_fake`` and the mean logits ``D_real``, ``D_fake``."""
@@ -51,8 +55,8 @@ class Judged(Loss):
         for name, judged in (("real", on_real), ("fake", on_fake)):
             scales = scores(judged)
             losses.append(torch.stack([misjudged(logits, name == "real", self.mode) for logits in scales]).sum())
-            figures[f"l_d_{name}"] = losses[-1].detach()
-            figures[f"D_{name}"] = torch.stack([logits.detach().mean() for logits in scales]).mean()
+            figures[f"l_d_{name}{self.mark}"] = losses[-1].detach()
+            figures[f"D_{name}{self.mark}"] = torch.stack([logits.detach().mean() for logits in scales]).mean()
         return Verdict(torch.stack(losses).mean(), figures)
 
 

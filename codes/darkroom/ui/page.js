@@ -19,7 +19,7 @@ const sizes = { mask: 40, unmask: 40, edge: 2, erase: 16 }; // of the brush, rem
 
 let photograph = null;  // the file: a Blob
 let name = "photograph";
-let strokes = [];       // {tool, size, points: [[x, y], ...]}, or {tool: "clear"}
+let strokes = [];       // {tool, size, points: [[x, y], ...]}; to clear is one, of one point
 let stroke = null;      // the one being drawn
 let known = null;       // how many strokes the predicted edges are made from; null: there are none
 let busy = false;
@@ -95,29 +95,28 @@ async function openFirst() {
 
 // ---- drawing
 
-function draw(canvas, { size, points }, colour, from = 0) {
+// A line to the point `number` of a stroke. Without a colour it takes away what it covers.
+function draw(canvas, { size, points }, number, colour) {
   const context = on(canvas);
   context.globalCompositeOperation = colour ? "source-over" : "destination-out";
   context.strokeStyle = colour ?? "#000";
   context.lineWidth = size;
   context.lineCap = context.lineJoin = "round";
   context.beginPath();
-  context.moveTo(...points[from]);
-  for (const point of points.slice(from)) context.lineTo(...point);
+  context.moveTo(...points[Math.max(number - 1, 0)]);
+  context.lineTo(...points[number]);
   context.stroke();
 }
 
-// Paint a stroke, or what has come to it since its point number `from`.
-function apply(one, from = 0) {
+// Piece by piece, as it was drawn: rims would be others if a stroke were painted at once.
+function apply(one, number) {
   switch (one.tool) {
-    case "mask": return draw(layers.mask, one, MASK, from);
-    case "unmask": return draw(layers.mask, one, null, from);
-    case "edge":
-      draw(layers.removed, one, null, from);
-      return draw(layers.added, one, EDGE, from);
+    case "mask": return draw(layers.mask, one, number, MASK);
+    case "unmask": return draw(layers.mask, one, number);
+    case "edge": return draw(layers.added, one, number, EDGE);
     case "erase":
-      draw(layers.added, one, null, from);
-      return draw(layers.removed, one, "#000", from);
+      draw(layers.added, one, number);
+      return draw(layers.removed, one, number, "#000");
     default:
       return wipe("mask", "added", "removed");
   }
@@ -137,7 +136,7 @@ function forget() {
 
 function redraw() {
   wipe("mask", "added", "removed");
-  strokes.forEach((one) => apply(one));
+  for (const one of strokes) one.points.forEach((_, number) => apply(one, number));
   show();
   enable();
 }
@@ -164,7 +163,7 @@ layers.edges.addEventListener("pointerdown", (event) => {
   stroke = { tool: tool(), size: sizes[tool()], points: [position(event)] };
   if (stroke.tool.endsWith("mask")) forget();
   strokes.push(stroke);
-  apply(stroke);
+  apply(stroke, 0);
   show();
   enable();
 });
@@ -172,7 +171,7 @@ layers.edges.addEventListener("pointerdown", (event) => {
 layers.edges.addEventListener("pointermove", (event) => {
   if (!stroke) return;
   stroke.points.push(position(event));
-  apply(stroke, stroke.points.length - 2);
+  apply(stroke, stroke.points.length - 1);
   show();
 });
 
@@ -238,7 +237,7 @@ document.addEventListener("keydown", (event) => {
 });
 
 byId("clear").addEventListener("click", () => {
-  strokes.push({ tool: "clear" });
+  strokes.push({ tool: "clear", points: [[0, 0]] });
   forget();
   redraw();
 });

@@ -55,10 +55,10 @@ class Painter:
         """The edges as a PNG, white on black; ``mask`` and ``known``, edges drawn by hand, count where they are white.
 
         Raises:
-            DataError: a file is no image, damaged, too large, or not of the size that ``show`` gave.
+            DataError: nothing is masked; a file is no image, damaged, too large, or not of the size of ``show``.
         """
         image = self._seen(decode(photograph, "the photograph"))
-        hole = drawing(mask, "the mask", image) > 127
+        hole = hole_of(mask, image)
         drawn = np.where(drawing(known, "the edges", image) > 127, 255, 0).astype(np.uint8)
         edges = self.inpainter.edges(image, hole, known=drawn if drawn.any() else None)
         return encode(Picture(edges[:, :, None]))
@@ -71,9 +71,7 @@ class Painter:
         """
         picture = decode(photograph, "the photograph")
         image = self._seen(picture)
-        hole = drawing(mask, "the mask", image) > 127
-        if not hole.any():
-            raise DataError("nothing is masked: draw a mask over what is to be filled")
+        hole = hole_of(mask, image)
         filled = self.inpainter.fill(image, hole, drawing(edges, "the edges", image))
         return encode(lay_over(picture, filled, hole))
 
@@ -126,6 +124,18 @@ def drawing(data: bytes, what: str, image: Array) -> Array:
         expected = f"expected {width} x {height} pixels, as the page shows"
         raise DataError(f"{what}: {expected}, found {found_width} x {found_height}; open the photograph again")
     return as_bytes(picture.as_channels(1)[:, :, 0])
+
+
+def hole_of(mask: bytes, image: Array) -> Array:
+    """Where the mask over ``image`` is rather white than black, (H, W) bool.
+
+    Raises:
+        DataError: nowhere; or it is no image, or of another size.
+    """
+    hole: Array = drawing(mask, "the mask", image) > 127
+    if not hole.any():
+        raise DataError("nothing is masked: draw a mask over what is to be filled")
+    return hole
 
 
 def as_bytes(pixels: Array) -> Array:

@@ -190,6 +190,5 @@ class Server:
         self.url = self.application.url
 
     def run(self) -> None:
-        """Serve until Ctrl-C, which lets the computation in hand end: an interpreter must not go away under torch."""
+        """Serve for as long as the process lives."""
         self._server.serve_forever()
-        self.application.at_work.acquire()

@@ -177,11 +177,14 @@ def _datasets(config: Config) -> dict[str, Any]:
             continue
         found = {"type": "masked", "images": images, "mask": MASKS[config["MASK"]], "size": config["INPUT_SIZE"]}
         found |= {"sigma": config["SIGMA"]}
-        masks, edges = config.files(f"{part}_MASK_FLIST"), config.files(f"{part}_EDGE_FLIST")
-        if MASKS[config["MASK"]].startswith(("external", "paired")):
-            found |= {"masks": masks} if masks else {}
-        if config["EDGE"] == 2:
-            found |= {"edges": edges, "nms": bool(config["NMS"])}
+        read = MASKS[config["MASK"]].startswith(("external", "paired"))
+        for key, option, wanted in (("MASK", "masks", read), ("EDGE", "edges", config["EDGE"] == 2)):
+            files = config.files(f"{part}_{key}_FLIST")
+            if wanted and files is None:
+                text = f"{key}: {config[key]} takes {option} from files, but {part}_{key}_FLIST is missing"
+                config.job.error(config.job.file.where(key), text)
+            found |= {option: files} if wanted and files else {}
+        found |= {"nms": bool(config["NMS"])} if config["EDGE"] == 2 else {}
         if name == "train":
             found |= {"flip": True, "batch_size": config["BATCH_SIZE"], "workers": min(4, os.cpu_count() or 1)}
         elif not config["EVAL_INTERVAL"] and not config["SAMPLE_INTERVAL"]:
@@ -209,7 +212,8 @@ def _losses(config: Config, phase: int) -> list[dict[str, Any]]:
         tensors = {name: f"{name}{mark}" for name in ("on_real", "on_fake", "on_fooling")}
         real, fake, fooling = tensors.values()
         return [
-            {"name": "l_d1", "type": "judged", "mode": mode, "on_real": real, "on_fake": fake, "player": "D"},
+            {"name": "l_d1", "type": "judged", "mode": mode, "on_real": real, "on_fake": fake, "player": "D",
+             "mark": mark},
             {"name": "l_g1", "type": "fooled", "mode": mode, "on_fooling": fooling, "player": "G"},
             {"name": "l_fm", "type": "feature_matching", "on_fooling": fooling, "on_real": real, "player": "G",
              "weight": config["FM_LOSS_WEIGHT"]},
