@@ -19,7 +19,9 @@ from darkroom.data import DATASETS
 
 OPTIONS = Path(__file__).resolve().parents[1] / "options"
 TEMPLATES = OPTIONS / "sr"
-ALL = sorted(p for p in OPTIONS.rglob("*") if p.suffix in (".yml", ".json"))
+ALL = sorted(p for folder in ("i2i", "sr", "srflow") for p in (OPTIONS / folder).iterdir())
+NATIVE = sorted((OPTIONS / "inpaint").glob("train_*.yml"))
+"""Those of inpainting are written in the native language."""
 
 
 def name_of(path):
@@ -31,6 +33,8 @@ def is_test(path):
 
 
 def test_these_are_all_templates():
+    there = {p for p in OPTIONS.rglob("*") if p.suffix in (".yml", ".json")}
+    assert there == {*ALL, *NATIVE, OPTIONS / "inpaint" / "config.yml"}, "the last is of yet another language"
     assert [name_of(p) for p in ALL] == [
         *(f"i2i/{kind}_{name}.yml" for kind in ("test", "train") for name in ("cyclegan", "pix2pix", "wbc")),
         *("sr/quickstart.yml", "sr/test_ppon.yml", "sr/test_sftgan.yml", "sr/test_sr.json", "sr/test_sr.yml"),
@@ -52,7 +56,7 @@ def test_template_is_documented_and_valid(path, tmp_path, monkeypatch):
     assert notes == []
 
 
-@pytest.mark.parametrize("path", [p for p in ALL if not is_test(p)], ids=name_of)
+@pytest.mark.parametrize("path", [*NATIVE, *(p for p in ALL if not is_test(p))], ids=name_of)
 def test_native_form_of_a_template_is_native_and_says_the_same(path, tmp_path):
     """As ``native.yml`` in the folder of an experiment, from which the run can be repeated."""
     plan = plan_training(read_options(path))

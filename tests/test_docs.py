@@ -2,6 +2,7 @@
 
 import ast
 import functools
+import importlib
 import importlib.util
 import json
 import math
@@ -35,6 +36,7 @@ COMMANDS = {
     "training-pix2pix.md": 3,
     "training-cyclegan.md": 4,
     "training-wbc.md": 7,
+    "training-edgeconnect.md": 11,
     "translation.md": 2,
     "architecture.md": 2,
     "models.md": 6,
@@ -51,6 +53,20 @@ SFTGAN = [
         "python test.py -opt options/sr/test_sftgan.yml",
     )
 ]
+EDGECONNECT = [
+    "mkdir -p checkpoints/mine",
+    "cp options/inpaint/config.yml checkpoints/mine/config.yml",
+    "python train.py --model 1 --path checkpoints/mine --check",
+    "python train.py --model 1 --path checkpoints/mine",
+    "python train.py --model 3 --path checkpoints/mine",
+    "python train.py -opt options/inpaint/train_edge.yml --check",
+    "python train.py -opt options/inpaint/train_edge.yml",
+    (
+        "python test.py --model 3 --path checkpoints/mine "
+        "--input datasets/mine/test.flist --mask datasets/mine/test_masks --output results/filled"
+    ),
+    "python -m darkroom eval results/filled datasets/mine/photos --metrics psnr,ssim,mae",
+]
 SKIPPED = {
     "pip install -e .": "it installs",
     "pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu": "it installs",
@@ -58,6 +74,8 @@ SKIPPED = {
     **dict.fromkeys(
         SFTGAN, "it needs labelled images and published weights; see test_sftgan_model and test_seg_scripts"
     ),
+    **dict.fromkeys(EDGECONNECT, "it needs lists in its config.yml, and full-size networks; see test_edgeconnect.py"),
+    "python -m darkroom paint --path checkpoints/mine": "it is a server that never ends; see test_paint.py",
     "pytest": "it would run itself",
     "tensorboard --logdir tb_logger": "it is a server that never ends",
     'python train.py -opt options/sr/train_sr.yml --set "gpu_ids=[0, 1]"': "it wants two GPUs; see test_distributed.py",
@@ -208,6 +226,7 @@ def images(folder):
     """The images that the templates name: photographs of 72 pixels, and inputs of a quarter of that."""
     for part, count in (("mine/train", 4), ("mine/val", 2), ("test_b", 2)):
         photographs(folder / part / "HR", count)
+    photographs(folder / "mine" / "photos", 3)
     for part in ("test_a", "test_b"):
         (folder / part / "LR").mkdir(parents=True)
         for path in (folder / "test_b" / "HR").iterdir():
@@ -247,7 +266,7 @@ def test_commands_run(sandbox):
             if command not in SKIPPED and command not in output:
                 output[command] = execute(command, sandbox, *cut(command))
                 full_length(command, sandbox)
-    assert len(output) == 44 - (ONNX in SKIPPED)
+    assert len(output) == 45 - (ONNX in SKIPPED)
     check_files(sandbox)
     check_log(output)
 
@@ -430,11 +449,13 @@ def test_messages_are_those_of_the_program():
 
 
 def test_flags_exist():
-    from darkroom.cli import convert, export, extract, interpolate, segment, srflow, swa2normal, test, train
-
-    parsers = [m.parser() for m in (convert, export, extract, interpolate, segment, swa2normal, test, train)]
-    parsers += srflow.parser()._actions[-1].choices.values()
+    names = ("convert", "eval", "export", "extract", "interpolate", "paint", "segment", "swa2normal", "test", "train")
+    parsers = [importlib.import_module(f"darkroom.cli.{name}").parser() for name in names]
+    parsers += importlib.import_module("darkroom.cli.srflow").parser()._actions[-1].choices.values()
     known = {flag for p in parsers for action in p._actions for flag in action.option_strings}
+    own = ast.walk(ast.parse((ROOT / "codes/darkroom/cli/edgeconnect.py").read_text(encoding="utf-8")))
+    known |= {arg.value for node in own if isinstance(node, ast.Call) for arg in node.args
+              if getattr(node.func, "attr", "") == "add_argument" and isinstance(arg, ast.Constant)}  # fmt: skip
     for page in (p for p in PAGES if p.name not in GENERATED):
         for flag in re.findall(r"(?<![\w-])(--[a-z][a-z-]+)", " ".join(words(page))):
             assert flag in known, f"{page.name}: {flag}"

@@ -290,3 +290,49 @@ def test_filling_beats_the_mean_colour(pictures, tmp_path):
     mean = known.sum((2, 3), keepdim=True) / (1 - mask).sum()
     error = lambda x: float(((x - image).square() * mask).sum())  # noqa: E731
     assert error(merged) < error(mean * mask + known)
+
+
+def test_a_check_leaves_no_weights_behind(pictures, tmp_path):
+    (tmp_path / "config.yml").write_text(CONFIG.format(root=pictures))
+    done = python("train.py", "--model", 1, "--path", tmp_path, "--check")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert {file.name for file in tmp_path.iterdir()} == {"config.yml"}
+
+
+def test_joint_training_numbers_both_models_above_what_there_is(pictures, tmp_path):
+    """So that what it saves is what the next run finds newest."""
+    (tmp_path / "config.yml").write_text(CONFIG.format(root=pictures).replace("MAX_ITERS: 2", "MAX_ITERS: 1000"))
+    for name, step in (("EdgeModel", 700), ("InpaintingModel", 20)):
+        for kind in ("gen", "dis"):
+            torch.save({"iteration": step}, tmp_path / f"{name}_{kind}_{step}.pth")
+    options, _ = training_options(tmp_path, 4, [], print)
+    plan = plan_training(options)
+    assert plan.path.start == 700
+    assert set(plan.path.pretrain) == {"G", "D", "E", "D_E"}
+    assert {key for key, file in plan.checkpoint.publish.items() if "EdgeModel" in file} == {"E", "D_E"}
+
+
+def test_edges_alone_need_no_filling(pictures, tmp_path):
+    """Model 1 is tested without an inpainting model, and with no edges around the hole for SIGMA -1."""
+    from darkroom.archs import ARCHS
+
+    network = ARCHS["edge_generator"]()
+    torch.save({"iteration": 1, "generator": network.to_public(network.state_dict())}, tmp_path / "EdgeModel_gen.pth")
+    (tmp_path / "config.yml").write_text(CONFIG.format(root=pictures).replace("SIGMA: 1", "SIGMA: -1"))
+    files = (
+        "--input",
+        pictures / "photos/photo0.png",
+        "--mask",
+        pictures / "masks/0.png",
+        "--output",
+        tmp_path / "out",
+    )
+    done = python("test.py", "--model", 1, "--path", tmp_path, *files)
+    assert done.returncode == 0, done.stdout + done.stderr
+    hole = np.asarray(Image.open(pictures / "masks/0.png")) > 0
+    made = np.asarray(Image.open(tmp_path / "out/photo0.png"))
+    assert not made[~hole].any()
+    assert made[hole].any()
+    done = python("test.py", "--model", 3, "--path", tmp_path, *files, "--edge", pictures / "masks/0.png")
+    assert done.returncode == 2
+    assert "models 3 and 4 fill along edges that they predict" in done.stderr

@@ -712,8 +712,8 @@ def test_in_a_browser_edges_are_drawn_erased_and_undone(visit):
     assert [call[0] for call in tab.fake.calls[-2:]] == ["edges", "fill"], "another mask, other edges"
     tab.click("Clear")
     assert not tab.page.evaluate("""() => {
-        const { width, height } = document.getElementById("edge-layer");
-        return document.getElementById("edge-layer").getContext("2d").getImageData(0, 0, width, height).data.some(Boolean);
+        const layer = document.getElementById("edge-layer");
+        return layer.getContext("2d").getImageData(0, 0, layer.width, layer.height).data.some(Boolean);
     }""")
     tab.click("Edges", "nothing is masked")
     tab.wrong = [line for line in tab.wrong if "400" not in line]

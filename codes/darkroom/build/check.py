@@ -47,8 +47,8 @@ def check(plan: TrainPlan, notes: Sequence[str], source: Path) -> int:
     with tempfile.TemporaryDirectory(prefix="darkroom-check-") as folder:
         path = dataclasses.replace(plan.path, root=folder, resume_state=None)
         logger = LogOptions(tensorboard=False, files=False, progress=False)
-        checkpoint = dataclasses.replace(plan.checkpoint, best=None)
-        tried = dataclasses.replace(plan, path=path, logger=logger, checkpoint=checkpoint)
+        checkpoint = dataclasses.replace(plan.checkpoint, best=None, publish={})
+        tried = dataclasses.replace(plan, path=path, logger=logger, checkpoint=checkpoint, display=None)
         run = open_run(tried, (), source, announce=False)
         try:
             seconds = _train(run)
@@ -137,7 +137,7 @@ def _save(run: Run) -> float:
 
 
 def _summary(plan: TrainPlan, run: Run, seconds: float, validation: float, size: float) -> None:
-    iterations = plan.train.iterations
+    iterations = plan.train.iterations - plan.path.start
     validations = -(-iterations // plan.validate.every) if plan.sets else 0
     saves = -(-iterations // plan.checkpoint.every)
     kept = saves if plan.checkpoint.keep is None else min(saves, plan.checkpoint.keep)

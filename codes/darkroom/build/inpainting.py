@@ -26,17 +26,18 @@ from ..core.network import Network
 from ..data.flist import list_files
 from ..data.images import Picture, read
 from ..engine.experiment import NothingToDoError, find_state
-from ..filters.canny import canny, gray
 from ..inference.folder import Job as FileJob
 from ..inference.folder import Results, UpscaleSettings, work_through
 from ..inference.folder import plan as plan_files
-from ..inference.inpaint import Inpainter
+from ..inference.inpaint import Inpainter, outlines
 from ..inference.weights import load_weights
 from .device import choose_device
 from .plan import Options
 from .testing import parse_device
 
 CONFIG = "config.yml"
+TESTED = {1: ("EdgeModel",), 2: ("InpaintingModel",), **dict.fromkeys((3, 4), ("EdgeModel", "InpaintingModel"))}
+"""What a test of each phase runs."""
 Say = Callable[[str], None]
 
 
@@ -76,6 +77,7 @@ def training_options(folder: Path, phase: int | None, settings: Sequence[str], s
         OptionErrors: there is no config.yml, or something in it is wrong.
         NothingToDoError: the weights have more iterations behind them than are to be trained.
     """
+    folder = folder.expanduser().resolve()
     source, file = config_of(folder)
     override(file, settings)
     errors: list[str] = []
@@ -119,11 +121,14 @@ def _beginning(folder: Path, phase: int, native: Section, say: Say) -> dict[str,
         for kind, file in sets[part].items()
         if f"network_{fields[part][kind]}" in native
     }
+    alone = newest(names, "EdgeModel", "gen") if phase == 3 else None
+    if alone is not None:
+        pretrain["E"] = str(folder / alone)
     if phase == 3 and "E" not in pretrain:
         text = "model 3 needs the edge generator, a file EdgeModel_gen.pth or EdgeModel_gen_<iteration>.pth"
         raise OptionErrors([f"{folder}: {text}; train model 1 first, or put the published files there"])
-    main = sets[PARTS[phase][-1]]
-    start = iterations_of(folder / main["gen"]) if "gen" in main else 0
+    trained = [sets[part]["gen"] for part in PARTS[phase] if "gen" in sets[part]]
+    start = max((iterations_of(folder / file) for file in trained), default=0)  # so that what it saves is the newest
     experiment = folder / "experiments" / native["name"]
     state_file, state = find_state(experiment, "auto", lambda message: None)
     done = state["parts"]["loop"]["step"] if state is not None else -1
@@ -134,7 +139,7 @@ def _beginning(folder: Path, phase: int, native: Section, say: Say) -> dict[str,
     if done >= start:
         return {"resume_state": str(state_file), "pretrain": _section({"E": pretrain["E"]} if phase == 3 else {})}
     if start:
-        say(f"Going on from {', '.join(main.values())}: iteration {start:,}.")
+        say(f"Going on from {', '.join(trained)}: iteration {start:,}.")
     return {"pretrain": _section(pretrain), "start": start}
 
 
@@ -153,25 +158,32 @@ def iterations_of(file: Path) -> int:
     return int(said) if said is not None else int(named[1]) if named else 0
 
 
-def load_inpainter(folder: Path, device: torch.device, say: Say = print) -> Inpainter:
-    """Both generators of a folder, the newest ones.
+def load_inpainter(
+    folder: Path, device: torch.device, say: Say = print, parts: Sequence[str] = ("EdgeModel", "InpaintingModel")
+) -> Inpainter:
+    """The generators of a folder, the newest ones; only those of ``parts``.
 
     Raises:
         OptionErrors: one is not there.
         WeightsError: one cannot be loaded.
     """
     names = [path.name for path in folder.iterdir() if path.is_file()] if folder.is_dir() else []
-    networks: dict[str, Network] = {}
+    networks: dict[str, Network | None] = {}
     for part, kind in (("EdgeModel", "edge_generator"), ("InpaintingModel", "inpaint_generator")):
-        file = newest(names, part, "gen")
-        if file is None:
-            found = ", ".join(name for name in names if name.endswith(".pth")) or "no .pth file"
-            raise OptionErrors([f"{folder}: there is no {part}_gen.pth or {part}_gen_<iteration>.pth, but {found}"])
-        networks[part] = ARCHS[kind]()
-        for note in load_weights(networks[part], folder / file, strict=True):
-            say(note)
-        say(f"{part}: {file}")
+        networks[part] = _generator(folder, names, part, kind, say) if part in parts else None
     return Inpainter(networks["EdgeModel"], networks["InpaintingModel"], device)
+
+
+def _generator(folder: Path, names: Sequence[str], part: str, kind: str, say: Say) -> Network:
+    file = newest(names, part, "gen")
+    if file is None:
+        found = ", ".join(name for name in names if name.endswith(".pth")) or "no .pth file"
+        raise OptionErrors([f"{folder}: there is no {part}_gen.pth or {part}_gen_<iteration>.pth, but {found}"])
+    network: Network = ARCHS[kind]()
+    for note in load_weights(network, folder / file, strict=True):
+        say(note)
+    say(f"{part}: {file}")
+    return network
 
 
 def fill_folder(
@@ -194,7 +206,7 @@ def fill_folder(
     holes = dict(zip(sources, _for_each(sources, masks, "--mask"), strict=True))
     lines = dict(zip(sources, _for_each(sources, edges, "--edge"), strict=True)) if edges else {}
     target = choose_device(parse_device(device) if device or config["DEVICE"] else (), say)
-    inpainter = load_inpainter(folder, target, say)
+    inpainter = load_inpainter(folder, target, say, TESTED[phase])
     given = sigma if sigma is not None else config["SIGMA"] or 2.0  # 0 is random, in training
     tags = ("", "_edge", "_masked") if config["DEBUG"] else ("",)
 
@@ -203,7 +215,7 @@ def fill_folder(
         image = image if image.dtype == np.uint8 else (image // 257).astype(np.uint8)
         hole = _hole(holes[job.source], image.shape[:2])
         known = _lines(lines[job.source], image.shape[:2]) if lines else None
-        made, drawn = _filled(inpainter, phase, image, hole, known, given)
+        made, drawn = filled(inpainter, phase, image, hole, known, given)
         white = np.where(hole[:, :, None], np.uint8(255), image)
         shown = (made, 255 - drawn[:, :, None], white)  # black lines on white
         return {tag: Picture(np.ascontiguousarray(pixels)) for tag, pixels in zip(tags, shown, strict=False)}
@@ -236,7 +248,7 @@ def _lines(path: Path, size: tuple[int, int]) -> np.ndarray:
     return lines if lines.shape == size else cv2.resize(lines, (size[1], size[0]), interpolation=cv2.INTER_LINEAR)
 
 
-def _filled(
+def filled(
     inpainter: Inpainter, phase: int, image: np.ndarray, hole: np.ndarray, known: np.ndarray | None, sigma: float
 ) -> tuple[np.ndarray, np.ndarray]:
     """What the phase makes, (H, W, 3), and the edges that it went by, (H, W), both uint8.
@@ -244,7 +256,7 @@ def _filled(
     Phase 1 makes edges, in the hole those that it predicts; phase 2 fills by the given edges; 3 and 4 by all that the
     edge generator makes of the whole picture.
     """
-    given = canny(gray(image), sigma, ~hole) * np.uint8(255) if known is None else known
+    given = outlines(image, hole, sigma) * np.uint8(255) if known is None else known
     if phase == 2:
         return inpainter.fill(image, hole, given), given
     edges = inpainter.completed(image, hole, sigma)

@@ -33,7 +33,8 @@ def _parser(command: str, epilog: str) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )  # fmt: skip
     p.add_argument("--path", "--checkpoints", type=Path, required=True, metavar="FOLDER", help="with the config.yml")
-    p.add_argument("--model", type=int, choices=(1, 2, 3, 4), help="the phase (default: MODEL in config.yml)")
+    default = "MODEL in config.yml" if command == "train" else "3"
+    p.add_argument("--model", type=int, choices=(1, 2, 3, 4), help=f"the phase (default: {default})")
     return p
 
 
@@ -65,6 +66,8 @@ def test(argv: Sequence[str]) -> int:
     p.add_argument("--sigma", type=float, help="of Canny around the hole (default: SIGMA in config.yml)")
     p.add_argument("--device", help="cpu, cuda or cuda:N (default: as DEVICE in config.yml says)")
     args = p.parse_args(argv)
+    if args.edge and args.model not in (1, 2):
+        p.error("--edge: models 3 and 4 fill along edges that they predict; leave it away, or take model 2")
     return guarded(lambda: _test(args))
 
 

@@ -42,6 +42,8 @@ class Model:
     """Those of the batch's tensors that are images."""
     sheet: ClassVar[tuple[tuple[str, ...], ...]] = ()
     """The rows of images, given and made, that are shown together."""
+    leads: ClassVar[str] = "G"
+    """The player whose learning rate the log shows."""
     critics: ClassVar[tuple[str, ...]] = ()
     """Networks that judge, beside those that adversarial losses name."""
     simultaneous: ClassVar[bool] = False

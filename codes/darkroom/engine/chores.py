@@ -74,7 +74,8 @@ def _means(figures: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def _rate(loop: Loop) -> float:
-    return next(iter(loop.players.values())).rates(loop.step - 1)[0]
+    shown = loop.players.get(loop.model.leads) or next(iter(loop.players.values()))
+    return shown.rates(loop.step - 1)[0]
 
 
 @dataclass(frozen=True)

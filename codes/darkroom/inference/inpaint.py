@@ -21,10 +21,10 @@ class Inpainter:
     Pictures are (H, W, 3) uint8, RGB; holes (H, W) bool, true where something is missing; edges (H, W) uint8, 0 to 255.
     """
 
-    def __init__(self, edge: Network, inpaint: Network, device: torch.device | str = "cpu") -> None:
-        """Move the networks to the device."""
+    def __init__(self, edge: Network | None, inpaint: Network | None, device: torch.device | str = "cpu") -> None:
+        """Move the networks to the device; without one of them, what needs it cannot be done."""
         self._device = torch.device(device)
-        self._edge, self._inpaint = (network.eval().to(self._device) for network in (edge, inpaint))
+        self._edge, self._inpaint = (n if n is None else n.eval().to(self._device) for n in (edge, inpaint))
 
     def edges(self, image: Array, hole: Array, known: Array | None = None, sigma: float = 2.0) -> Array:
         """What the edge generator makes of the whole picture; ``known`` edges in the hole, if any, are kept."""
@@ -38,7 +38,7 @@ class Inpainter:
         As in the published test, ``known`` lines in the hole are lines that the generator is given.
         """
         _check(image, hole)
-        mask, lines = _plane(hole), _plane(canny(gray(image), sigma, ~hole))
+        mask, lines = _plane(hole), _plane(outlines(image, hole, sigma))
         if known is not None:
             lines = torch.maximum(lines, _plane(hole & (known > 0)))
         given = [hidden(_plane(gray(image)), mask), lines if known is not None else lines * (1 - mask), mask]
@@ -61,11 +61,17 @@ class Inpainter:
         filled = (made[0].clamp(0, 1) * 255).byte().permute(1, 2, 0).cpu().numpy()  # cut down, as the original
         return np.where(hole[:, :, None], filled, image)
 
-    def _run(self, network: Network, x: Tensor) -> Tensor:
+    def _run(self, network: Network | None, x: Tensor) -> Tensor:
         """The network, whose output is made as large as ``x`` by repeating its last row and column."""
+        assert network is not None, "it was made without this network"
         made: Tensor = network(x)
         missing = [large - small for large, small in zip(x.shape[-2:], made.shape[-2:], strict=True)]
         return F.pad(made, (0, missing[1], 0, missing[0]), mode="replicate") if any(missing) else made
+
+
+def outlines(image: Array, hole: Array, sigma: float) -> Array:
+    """(H, W) bool: the edges around the hole that Canny finds with ``sigma``; none for -1."""
+    return np.zeros(hole.shape, np.bool_) if sigma < 0 else canny(gray(image), sigma, ~hole)
 
 
 def hidden(image: Tensor, mask: Tensor) -> Tensor:
