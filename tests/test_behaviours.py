@@ -134,7 +134,7 @@ def test_validation_uses_the_average_and_leaves_training_alone(tmp_path):
         for p in run.loop.averages[0].networks["G"].parameters():
             p.zero_()
     (batch,) = list(next(iter(run.validate.sets.values()))())[:1]
-    blank = run.validate.outputs(run.loop, run.loop.on_device(batch))["output"]
+    blank = run.validate.judge(run.loop, run.loop.on_device(batch))["output"]
     nearest = run.loop.on_device(batch)["input"].repeat_interleave(2, 2).repeat_interleave(2, 3)
     torch.testing.assert_close(blank, nearest)  # a compact network of zeros adds nothing to the enlarged input
     run.close()

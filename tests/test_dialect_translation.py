@@ -298,7 +298,7 @@ def test_options_of_superpixels_are_the_models():
     keys = "sp_algo: SK_SLIC, sp_n_segments: 100, sp_reduction: Cluster, sp_max_size: 300, sp_gamma_range: [100, 130]"
     assert fine("wbc", f"train: {{{keys}}}")["model"] == {
         "type": "wbc", "algorithm": "sk_slic", "segments": 100, "reduction": "cluster", "max_size": 300,
-        "gamma": [1.0, 1.3],
+        "gammas": [1.0, 1.3],
     }  # fmt: skip
     assert fine("wbc", "train: {sp_reduction: none}")["model"] == {"type": "wbc", "reduction": None}
     assert planned("wbc", "train: {sp_reduction: none}").model.arguments == {"reduction": None}

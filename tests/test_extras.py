@@ -118,7 +118,7 @@ def test_row_32_diffaug_shows_the_critic_fake_and_real_alike(tmp_path):
     batch = run.loop.on_device(next(run.loop.data(0)))
     run.loop.iterate([batch])
     run.close()
-    fake_for_G, real_for_G, real_for_D, fake_for_D = seen
+    fake_for_G, real_for_G, fake_for_D, real_for_D = seen
     assert not torch.equal(real_for_G, batch["target"])
     assert not torch.equal(real_for_D, real_for_G), "each turn draws anew"
     for real, fake in ((real_for_G, fake_for_G), (real_for_D, fake_for_D)):
@@ -162,7 +162,7 @@ def test_row_32_frequency_separation(tmp_path, kind):
     run.close()
     assert torch.equal(seen[0], highpass(s["output"], kind))
     assert torch.equal(seen[1], highpass(s["target"], kind))
-    assert [torch.equal(a, b) for a, b in zip(seen[2:], (seen[1], seen[0]), strict=True)] == [True, True]
+    assert [torch.equal(a, b) for a, b in zip(seen[2:], (seen[0], seen[1]), strict=True)] == [True, True]
 
 
 @pytest.mark.parametrize("kind", ["average", "gaussian"])

@@ -136,7 +136,7 @@ class SRFlow(Model):
     def figures(self, sample: Sample) -> dict[str, Tensor]:
         """``nll`` in bits per pixel, as it is trained, ``nll_dim`` per value of it, and ``latent_score``.
 
-        That is the mean, over the places of all latents, of the distance of their mean square from 1, which it is for
+        The last one, of the image without noise, is the mean, over the places of all latents, of the distance of their mean square from 1, which it is for
         a normal distribution.
         """
         multiple = self.G.multiple_of
@@ -146,6 +146,7 @@ class SRFlow(Model):
         noise = torch.rand(target.shape, generator=torch.Generator().manual_seed(0)).to(target) - 0.5
         z, logdet = self.G.encode(target, low, self.noise, noise / self.G.quant)
         nll = self.G.bits(z, logdet).mean()
+        z, _ = self.G.encode(target, low, False, noise)
         score = torch.cat([(part.square().mean(1) - 1).abs().flatten() for part in z]).mean()
         return {"nll": nll, "nll_dim": nll / target.shape[1], "latent_score": score}
 
