@@ -136,8 +136,8 @@ class SRFlow(Model):
     def figures(self, sample: Sample) -> dict[str, Tensor]:
         """``nll`` in bits per pixel, as it is trained, ``nll_dim`` per value of it, and ``latent_score``.
 
-        The last one, of the image without noise, is the mean, over the places of all latents, of the distance of their mean square from 1, which it is for
-        a normal distribution.
+        The last one, of the image without noise, is the mean, over the places of all latents, of the distance of their
+        mean square from 1, which it is for a normal distribution.
         """
         multiple = self.G.multiple_of
         height, width = (side // multiple * multiple for side in sample["input"].shape[-2:])
