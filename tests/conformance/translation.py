@@ -14,7 +14,7 @@ from darkroom.core.network import Network
 
 from . import Case, Missing, adapter
 from .networks import construct
-from .recipes import entries, inputs, state
+from .recipes import Absent, entries, inputs, state
 
 OURS = {"input_nc": "in_nc", "output_nc": "out_nc", "ngf": "nf"}
 
@@ -85,3 +85,9 @@ def wbc_discriminator(case: Case) -> dict[str, Any]:
         if name in case.arrays:
             found[name] = network.get_submodule(path).weight_u[None]
     return found
+
+
+@adapter("i2i_templates_values")
+def templates(case: Case) -> dict[str, Any]:
+    """Options, not arrays."""
+    raise Absent(f"{', '.join(case.data['templates'])}: options, which test_dialect_translation_runs.py translates")

@@ -139,21 +139,16 @@ class WBC(Translation):
         return image
 
     def phases(self, iterations: int, losses: Mapping[str, bool]) -> Sequence[Phase]:
-        """Staying what it is, then cartoons (section 4.1)."""
+        """Staying what it is, then cartoons (section 4.1), unless the run ends before."""
         first = tuple(name for name in losses if name.startswith(WARM_UP))
         if not self.warm_up:
             return ()
-        if self.warm_up >= iterations:
-            run = f"the {iterations:,} iterations of the run"
-            raise ValueError(f"warm_up: expected less than {run}, found {self.warm_up:,}")
         if not first:
             entry = f"{{name: {WARM_UP}-l1, type: l1, of: raw, to: real_A}}"
             raise ValueError(f"warm_up: there is no loss for it, whose name begins with {WARM_UP}, such as {entry}")
         rest = tuple(name for name in losses if name not in first)
-        return [
-            Phase(name=WARM_UP, players=("G",), losses=first),
-            Phase(name="cartoons", start=self.warm_up, losses=rest),
-        ]
+        phases = [Phase(name=WARM_UP, players=("G",), losses=first)]
+        return [*phases, *([Phase(name="cartoons", start=self.warm_up, losses=rest)] * (self.warm_up < iterations))]
 
     def infer(self, sample: Sample) -> dict[str, Tensor]:
         """The cartoon, with the filter's strength at test."""
