@@ -11,6 +11,8 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from darkroom.data.images import write
+
 HEIGHT, WIDTH = 46, 61
 
 
@@ -21,6 +23,14 @@ def photograph(height=HEIGHT, width=WIDTH, seed=0, channels=3):
     image = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC).reshape(height, width, channels)
     image[height // 3 : height // 2, width // 4 : width // 2] = 255 * rng.random(channels)
     return np.clip(image + rng.normal(0, 6, image.shape), 0, 255).astype(np.uint8)
+
+
+def fill(root, count, height=48, width=64, seed=0, make=photograph):
+    """A folder of PNG files 0.png, 1.png, ...; its path as options have it."""
+    root.mkdir(parents=True, exist_ok=True)
+    for n in range(count):
+        write(root / f"{n}.png", make(height, width, seed + n))
+    return str(root)
 
 
 def photograph16(height=HEIGHT, width=WIDTH, seed=0, channels=3):

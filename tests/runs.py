@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -122,6 +124,15 @@ def start(*arguments: str, cwd: Path = ROOT) -> subprocess.Popen:
         [sys.executable, *map(str, arguments)], cwd=cwd, env=environment(), stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True,
     )  # fmt: skip
+
+
+def killed_after(state: Path, *arguments: str) -> None:
+    """A process of ours, ended by SIGKILL once the file is there."""
+    process, deadline = start(*arguments), time.monotonic() + 120
+    while not state.exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
 
 
 def pixels(seed: int, *shape: int) -> np.ndarray:

@@ -1,14 +1,11 @@
 """EdgeConnect: its phases on photographs, killed, resumed, one after the other in a folder of its own, and tested."""
 
-import signal
-import time
-
 import numpy as np
 import pytest
 import torch
 import yaml
 from PIL import Image
-from runs import ROOT, equal, make, photographs, python, save_backbone, start, weights, write
+from runs import ROOT, equal, killed_after, make, photographs, python, save_backbone, weights, write
 
 from darkroom.build.inpainting import newest, newest_set, training_options
 from darkroom.build.plan import plan_training
@@ -68,12 +65,8 @@ def test_killed_and_resumed_it_ends_in_the_same_bits(phase, pictures, tmp_path):
         root = tmp_path / name
         path = template(phase, pictures, root, resume_state="auto")
         if name == "killed":
-            process = start("train.py", "-opt", path, "--set", "checkpoint.every=1")
-            states, deadline = root / "experiments/e/training_state", time.monotonic() + 120
-            while not (states / "3.state").exists() and time.monotonic() < deadline:
-                time.sleep(0.01)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            state = root / "experiments/e/training_state/3.state"
+            killed_after(state, "train.py", "-opt", path, "--set", "checkpoint.every=1")
         done = python("train.py", "-opt", path)
         assert done.returncode == 0, done.stderr
         assert ("Continuing" in done.stdout) == (name == "killed")

@@ -7,6 +7,7 @@ import files
 import numpy as np
 import pytest
 import torch
+from files import fill
 from skimage.feature import canny as scikit_canny
 
 from darkroom.core.errors import DataError
@@ -31,13 +32,6 @@ def one_thread():
 
 def rng(seed=0):
     return np.random.default_rng(seed)
-
-
-def fill(root, count, height=48, width=64, seed=0, make=files.photograph):
-    root.mkdir(parents=True, exist_ok=True)
-    for n in range(count):
-        write(root / f"{n}.png", make(height, width, seed + n))
-    return str(root)
 
 
 def places(height=48, width=64):

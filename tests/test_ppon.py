@@ -1,12 +1,9 @@
 """PPON's three stages: who learns when, from what, and what is written."""
 
-import signal
-import time
-
 import pytest
 import torch
 import yaml
-from runs import equal, make, photographs, python, start, train, weights, write
+from runs import equal, killed_after, make, photographs, python, train, weights, write
 
 from darkroom.core.errors import OptionErrors
 
@@ -121,13 +118,9 @@ def test_killed_and_resumed_it_ends_in_the_same_bits(tmp_path):
     options(tmp_path / "whole")
     whole = trained(tmp_path / "whole")
     path = options(tmp_path / "killed")
-    process = start("train.py", "-opt", path, "--set", "logger.save_checkpoint_freq=1", "--set", "train.niter=60")
     states = tmp_path / "killed/experiments/p/training_state"
-    deadline = time.monotonic() + 120
-    while not (states / "3.state").exists() and time.monotonic() < deadline:
-        time.sleep(0.01)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
+    longer = ("--set", "logger.save_checkpoint_freq=1", "--set", "train.niter=60")
+    killed_after(states / "3.state", "train.py", "-opt", path, *longer)
     for file in states.glob("*.state"):
         if int(file.stem) > 4:
             file.unlink()

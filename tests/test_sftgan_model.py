@@ -1,14 +1,11 @@
 """Training SFTGAN on a tiny labelled set: categories are learnt, runs resume exactly, test.py makes the maps itself."""
 
-import signal
-import time
-
 import numpy as np
 import pytest
 import torch
 import yaml
 from PIL import Image
-from runs import equal, make, photographs, python, start, train, write
+from runs import equal, killed_after, make, photographs, python, train, write
 
 from darkroom.archs.segmentation import OutdoorSceneSeg
 
@@ -108,12 +105,8 @@ def test_killed_and_resumed_it_ends_in_the_same_bits(tmp_path):
         path = options(tmp_path / name)
         more = ["--set", "logger.save_checkpoint_freq=1", "--set", "path.resume_state=auto"]
         if name == "killed":
-            process = start("train.py", "-opt", path, *more)
-            states, deadline = tmp_path / name / "experiments/sft/training_state", time.monotonic() + 120
-            while not (states / "2.state").exists() and time.monotonic() < deadline:
-                time.sleep(0.01)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            state = tmp_path / name / "experiments/sft/training_state/2.state"
+            killed_after(state, "train.py", "-opt", path, *more)
         done = python("train.py", "-opt", path, *more)
         assert done.returncode == 0, done.stderr
         models = tmp_path / name / "experiments/sft/models"

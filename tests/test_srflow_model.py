@@ -1,13 +1,11 @@
 """Training SRFlow: what learns when, what is written, and that nothing of it is NaN."""
 
 import dataclasses
-import signal
-import time
 
 import pytest
 import torch
 import yaml
-from runs import equal, make, photographs, python, start, train, weights, write
+from runs import equal, killed_after, make, photographs, python, train, weights, write
 
 from darkroom.core.errors import OptionErrors
 
@@ -173,14 +171,8 @@ def test_killed_and_resumed_it_ends_in_the_same_bits(tmp_path):
         root.mkdir()
         path = options(root)
         if name == "killed":
-            process = start(
-                "train.py", "-opt", path, "--set", "logger.save_checkpoint_freq=1", "--set", "train.val_freq=50"
-            )
-            states, deadline = root / "experiments/s/training_state", time.monotonic() + 120
-            while not (states / "2.state").exists() and time.monotonic() < deadline:
-                time.sleep(0.01)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            often = ("--set", "logger.save_checkpoint_freq=1", "--set", "train.val_freq=50")
+            killed_after(root / "experiments/s/training_state/2.state", "train.py", "-opt", path, *often)
         more = ("--set", "train.val_freq=50", "--set", "path.resume_state=auto")
         done = python("train.py", "-opt", path, *more)
         assert done.returncode == 0, done.stderr

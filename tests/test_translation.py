@@ -1,15 +1,13 @@
 """pix2pix, CycleGAN and white-box cartoonization: real runs on photographs, killed, resumed, tested on folders."""
 
 import json
-import signal
-import time
 
 import numpy as np
 import pytest
 import torch
 import yaml
 from PIL import Image
-from runs import equal, make, photographs, python, save_backbone, start, train, weights, write
+from runs import equal, killed_after, make, photographs, python, save_backbone, train, weights, write
 
 from darkroom.core.errors import OptionErrors
 
@@ -86,12 +84,8 @@ def test_killed_and_resumed_it_ends_in_the_same_bits(kind, pictures, tmp_path):
         root = tmp_path / name
         path = options(kind, pictures, root)
         if name == "killed":
-            process = start("train.py", "-opt", path, "--set", "logger.save_checkpoint_freq=1")
-            states, deadline = root / f"experiments/{kind}/training_state", time.monotonic() + 120
-            while not (states / "3.state").exists() and time.monotonic() < deadline:
-                time.sleep(0.01)
-            process.send_signal(signal.SIGKILL)
-            process.wait()
+            state = root / f"experiments/{kind}/training_state/3.state"
+            killed_after(state, "train.py", "-opt", path, "--set", "logger.save_checkpoint_freq=1")
         done = python("train.py", "-opt", path, "--set", "path.resume_state=auto")
         assert done.returncode == 0, done.stderr
         assert ("Continuing" in done.stdout) == (name == "killed")

@@ -8,6 +8,7 @@ import files
 import numpy as np
 import pytest
 import torch
+from files import fill
 
 from darkroom.core.errors import DataError
 from darkroom.data import DATASETS
@@ -34,13 +35,6 @@ def one_thread():
 
 def rng(seed=0):
     return np.random.default_rng(seed)
-
-
-def fill(root, count, height=48, width=64, seed=0, make=files.photograph):
-    root.mkdir(parents=True, exist_ok=True)
-    for n in range(count):
-        write(root / f"{n}.png", make(height, width, seed + n))
-    return str(root)
 
 
 def pixels(path):

@@ -48,7 +48,7 @@ def check(plan: TrainPlan, notes: Sequence[str], source: Path) -> int:
         path = dataclasses.replace(plan.path, root=folder, resume_state=None)
         logger = LogOptions(tensorboard=False, files=False, progress=False)
         checkpoint = dataclasses.replace(plan.checkpoint, best=None, publish={})
-        tried = dataclasses.replace(plan, path=path, logger=logger, checkpoint=checkpoint, display=None)
+        tried = dataclasses.replace(plan, path=path, logger=logger, checkpoint=checkpoint)
         run = open_run(tried, (), source, announce=False)
         try:
             seconds = _train(run)

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 from tqdm import tqdm
 
 from ..core.errors import DataError, OptionErrors
+from ..data.aligned import size_text
 from ..data.folders import pair, some
 from ..data.images import read
 from ..metrics import METRICS, Metric, SetMetric
-from .testing import as_bytes
+from .testing import measured
 from .validation import over
 
 Say = Callable[[str], None]
@@ -43,14 +43,12 @@ def evaluate(
             say(f"{len(files)} {what} and are left out: {some(files)}")
     rows: dict[str, dict[str, Any]] = {}
     for target, given in tqdm(pairs, unit="image", disable=None):
-        images = [_unit(path).to(device) for path in (given, target)]
-        if images[0].shape[-2:] != images[1].shape[-2:]:
-            sizes = [_size(image) for image in images]
+        result, right = read(given), read(target)
+        if result.size != right.size:
+            sizes = size_text(result.size), size_text(right.size)
             raise DataError(f"{given} is {sizes[0]}, but {target} is {sizes[1]}; both must be of one size")
-        channels = max(len(image) for image in images)
-        a, b = (image.expand(channels, -1, -1) for image in images)
         with torch.inference_mode():
-            rows[str(given)] = {name: metric(a, b) for name, metric in made.items()}
+            rows[str(given)] = measured(made, result.pixels, right.pixels, device)
     found = {name: over(metric)([row[name] for row in rows.values()]) for name, metric in made.items()}
     say(f"{len(rows)} images: " + ", ".join(f"{name.upper()}: {value:.5g}" for name, value in found.items()))
     if table is not None:
@@ -64,15 +62,6 @@ def _metrics(names: Sequence[str], border: int) -> dict[str, Metric | SetMetric]
         known = ", ".join(sorted({*METRICS}))
         raise OptionErrors([f"--metrics: there is no metric {unknown[0]!r}; there are: {known}"])
     return {name: METRICS[name](crop_border=border) for name in names}
-
-
-def _unit(path: Path) -> Tensor:
-    """(C, H, W) in [0, 1], rounded to 8 bits."""
-    return torch.from_numpy(as_bytes(read(path).pixels).copy()).permute(2, 0, 1).float() / 255
-
-
-def _size(image: Tensor) -> str:
-    return f"{image.shape[-1]}x{image.shape[-2]}"
 
 
 def _write(file: Path, rows: Mapping[str, Mapping[str, Any]], names: set[str]) -> None:

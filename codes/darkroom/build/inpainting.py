@@ -24,7 +24,7 @@ from ..config.source import read as read_options
 from ..core.errors import DataError, OptionErrors
 from ..core.network import Network
 from ..data.flist import list_files
-from ..data.images import Picture, read
+from ..data.images import Picture, as_bytes, read
 from ..engine.experiment import NothingToDoError, find_state
 from ..inference.folder import Job as FileJob
 from ..inference.folder import Results, UpscaleSettings, work_through
@@ -211,8 +211,7 @@ def fill_folder(
     tags = ("", "_edge", "_masked") if config["DEBUG"] else ("",)
 
     def work(job: FileJob, picture: Picture) -> Results:
-        image = picture.as_channels(3)
-        image = image if image.dtype == np.uint8 else (image // 257).astype(np.uint8)
+        image = as_bytes(picture.as_channels(3))
         hole = _hole(holes[job.source], image.shape[:2])
         known = _lines(lines[job.source], image.shape[:2]) if lines else None
         made, drawn = filled(inpainter, phase, image, hole, known, given)

@@ -23,6 +23,7 @@ from torch import Tensor
 from ..archs.segmentation import CATEGORIES, OutdoorSceneSeg
 from ..core.errors import OptionErrors, WeightsError
 from ..core.network import State
+from ..data import images
 from ..data.images import Picture, write
 from ..data.segmented import KEY, MARK, as_bytes
 from ..filters.resize import resize
@@ -174,7 +175,7 @@ def preview(name: str, picture: Picture, maps: Array) -> Array:
     colours = np.array([_colour(n) for n in range(len(maps))], np.uint8)
     order = [int(n) for n in np.argsort(-counts, kind="stable") if counts[n]]
     swatches = [[(f"{names[n]} {counts[n] / labels.size:.1%}", np.full((20, 40, 3), colours[n]))] for n in order]
-    photograph = testing.as_bytes(picture.as_channels(3))
+    photograph = images.as_bytes(picture.as_channels(3))
     return sheet([[(name, photograph), ("most probable class", colours[labels]), ("", sheet(swatches))]])
 
 

@@ -16,13 +16,12 @@ from torch.nn import functional as F
 from ..core.errors import DarkroomError, DataError, OptionErrors
 from ..data.folders import pair as pair_by_name
 from ..data.folders import some
-from ..data.images import Picture, read
+from ..data.images import Picture, as_bytes, read
 from ..filters.resize import resize_uint8
 from ..inference import latents as lat
 from ..inference.folder import Job, OnResult, Results, UpscaleSettings, Work, plan, to_pixels, work_through
 from ..inference.sheets import enlarged, sheet
 from .srflow_pictures import Fit, Flow, Low, fitted
-from .testing import as_bytes
 
 Normalise = Literal["global", "local", "none"]
 Method = Literal["spherical", "linear"]

@@ -22,7 +22,7 @@ from ..core.network import Network
 from ..core.registry import did_you_mean
 from ..data import DATASETS
 from ..data.dataset import ImageDataset, Prepared
-from ..data.images import Picture, read
+from ..data.images import Picture, as_bytes, read
 from ..engine.logs import Log
 from ..filters.resize import resize_uint8
 from ..inference.allocator import keep_large_buffers
@@ -303,10 +303,7 @@ class TestSet:
         if not (0 <= truth.pixels.shape[0] - height < self.scale and 0 <= truth.pixels.shape[1] - width < self.scale):
             size = f"{truth.pixels.shape[1]}x{truth.pixels.shape[0]}"
             raise DataError(f"the result is {width}x{height}, but {path} is {size}: is the scale {self.scale}?")
-        images = [_unit(p.pixels[:height, :width]) for p in (result, truth)]
-        channels = max(i.shape[0] for i in images)
-        a, b = (i.expand(channels, -1, -1) for i in images)
-        return {name: metric(a, b) for name, metric in self.metrics.items()}
+        return measured(self.metrics, result.pixels, truth.pixels[:height, :width])
 
     def _say(self, job: Job, log: Log) -> None:
         values = {n: v for n, v in self.values.get(job.source, {}).items() if isinstance(v, float)}
@@ -327,9 +324,14 @@ class TestSet:
         return "\n".join(lines)
 
 
-def as_bytes(pixels: np.ndarray) -> np.ndarray:
-    """(H, W, C) in 8 bits."""
-    return pixels if pixels.dtype == np.uint8 else np.round(pixels / 257).astype(np.uint8)
+def measured(
+    metrics: Mapping[str, Metric | SetMetric], result: np.ndarray, truth: np.ndarray, device: torch.device | str = "cpu"
+) -> dict[str, Any]:
+    """Each metric of two pictures (H, W, C) of one size, of which one may be gray."""
+    images = [_unit(pixels).to(device) for pixels in (result, truth)]
+    channels = max(i.shape[0] for i in images)
+    a, b = (i.expand(channels, -1, -1) for i in images)
+    return {name: metric(a, b) for name, metric in metrics.items()}
 
 
 def _unit(pixels: np.ndarray) -> torch.Tensor:

@@ -100,6 +100,11 @@ def header(path: Path | str) -> Header:
     return Header(width, height, facts.channels, facts.bits, facts.alpha)
 
 
+def as_bytes(pixels: Array) -> Array:
+    """uint8 of uint8 or uint16, rounded; 8 bits as they are."""
+    return pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
+
+
 def read(path: Path | str) -> Picture:
     """Decode an image file and turn it upright as its orientation says.
 

@@ -20,7 +20,7 @@ from .aligned import several, subset
 from .augment import Array, to_tensor
 from .dataset import UnreadableImage
 from .flist import list_files
-from .images import read
+from .images import as_bytes, read
 from .masks import KINDS, SHAPES, Hole, Kind, Size
 
 
@@ -131,7 +131,7 @@ class Masked:
             UnreadableImage: a file cannot be decoded, or is a mask without a hole.
         """
         files = self._files[index]
-        small = self._fitted(_eight_bits(read(files.image).pixels))
+        small = self._fitted(as_bytes(read(files.image).pixels))
         image = np.broadcast_to(small, (*small.shape[:2], 3))
         hole = self._hole(index, (image.shape[0], image.shape[1]), rng)
         edge = self._edge(files, image, hole, rng)
@@ -165,7 +165,7 @@ class Masked:
         known = ~hole if self.masked_edges else None
         if files.edge is not None:
             size = image.shape[0], image.shape[1]
-            given: Array = self._fitted(_eight_bits(read(files.edge).as_channels(1)), size)[:, :, 0]
+            given: Array = self._fitted(as_bytes(read(files.edge).as_channels(1)), size)[:, :, 0]
             return given * canny(gray(image), self.sigma, known) if self.nms else given
         if self.sigma == -1:
             return np.zeros(hole.shape, np.uint8)
@@ -190,10 +190,6 @@ def resized(pixels: Array, size: Size) -> Array:
     image = Image.fromarray(np.ascontiguousarray(pixels.squeeze(2) if pixels.shape[2] == 1 else pixels))
     out = np.asarray(image.resize((size[1], size[0]), Image.Resampling.BILINEAR))
     return out.reshape(*size, pixels.shape[2])
-
-
-def _eight_bits(pixels: Array) -> Array:
-    return pixels if pixels.dtype == np.uint8 else ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
 
 
 def _mask_of(path: str) -> Array:

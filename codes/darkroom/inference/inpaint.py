@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from ..core.network import Network
 from ..filters.canny import canny, gray
+from ..filters.holes import for_edges, for_filling
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -41,9 +42,9 @@ class Inpainter:
         mask, lines = _plane(hole), _plane(outlines(image, hole, sigma))
         if known is not None:
             lines = torch.maximum(lines, _plane(hole & (known > 0)))
-        given = [hidden(_plane(gray(image)), mask), lines if known is not None else lines * (1 - mask), mask]
+        given = for_edges(_plane(gray(image)), lines, mask)
         with torch.inference_mode():
-            made = self._run(self._edge, torch.cat(given, dim=1).to(self._device))
+            made = self._run(self._edge, given.to(self._device))
         probabilities: Array = made[0, 0].clamp(0, 1).float().cpu().numpy()
         return probabilities
 
@@ -57,7 +58,7 @@ class Inpainter:
         picture = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1)[None].float() / 255
         lines = _plane(edges / np.float32(255) if edges.dtype == np.uint8 else edges)
         with torch.inference_mode():
-            made = self._run(self._inpaint, torch.cat([hidden(picture, mask), lines], dim=1).to(self._device))
+            made = self._run(self._inpaint, for_filling(picture, lines, mask).to(self._device))
         filled = (made[0].clamp(0, 1) * 255).byte().permute(1, 2, 0).cpu().numpy()  # cut down, as the original
         return np.where(hole[:, :, None], filled, image)
 
@@ -72,11 +73,6 @@ class Inpainter:
 def outlines(image: Array, hole: Array, sigma: float) -> Array:
     """(H, W) bool: the edges around the hole that Canny finds with ``sigma``; none for -1."""
     return np.zeros(hole.shape, np.bool_) if sigma < 0 else canny(gray(image), sigma, ~hole)
-
-
-def hidden(image: Tensor, mask: Tensor) -> Tensor:
-    """(B, C, H, W), white where (B, 1, H, W) is 1."""
-    return image * (1 - mask) + mask
 
 
 def _plane(values: Array) -> Tensor:

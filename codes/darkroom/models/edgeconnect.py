@@ -21,32 +21,16 @@ from ..core.model import MODELS, Model, network, rule
 from ..core.network import Network
 from ..core.sample import Sample
 from ..filters.edges import edge_accuracy, logged_mae, logged_psnr
+from ..filters.holes import for_edges, for_filling, hidden, to_gray, within
 
-LUMA = (0.2125, 0.7154, 0.0721)
-"""Weights of red, green and blue, as scikit-image makes gray of colours."""
 Lead = Literal["true", "predicted", "coin"]
 Judged = Sequence[Sequence[Tensor]]
 """What a discriminator gives: its maps and its logits."""
 
 
-def to_gray(image: Tensor) -> Tensor:
-    """(B, 3, H, W) -> (B, 1, H, W)."""
-    return sum(weight * image[:, n : n + 1] for n, weight in enumerate(LUMA)) + image.new_zeros(())
-
-
-def hidden(image: Tensor, mask: Tensor) -> Tensor:
-    """The image, white where it is missing."""
-    return image * (1 - mask) + mask
-
-
-def within(mask: Tensor, made: Tensor, given: Tensor) -> Tensor:
-    """What was made where something is missing, else what was given."""
-    return made * mask + given * (1 - mask)
-
-
 def complete_edges(generator: Network, gray: Tensor, edge: Tensor, mask: Tensor) -> Tensor:
     """Eq. 1: edges (B, 1, H, W) of the whole image, from those outside the hole."""
-    image: Tensor = generator(torch.cat([hidden(gray, mask), edge * (1 - mask), mask], dim=1))
+    image: Tensor = generator(for_edges(gray, edge * (1 - mask), mask))
     return image
 
 
@@ -142,7 +126,7 @@ class Filling(Model):
     @rule
     def output(self, s: Sample) -> Tensor:
         """I_pred of eq. 5."""
-        image: Tensor = self.G(torch.cat([hidden(s["image"], s["mask"]), s["edges"]], dim=1))
+        image: Tensor = self.G(for_filling(s["image"], s["edges"], s["mask"]))
         return image
 
     @rule
@@ -185,7 +169,7 @@ class Filling(Model):
     def shown_with(self, sample: Sample, edges: Tensor) -> dict[str, Tensor]:
         """The input, the edges, and the output and the merged image that they lead to."""
         mask, image = sample["mask"], sample["image"]
-        output: Tensor = self.G(torch.cat([hidden(image, mask), edges], dim=1))
+        output: Tensor = self.G(for_filling(image, edges, mask))
         merged = within(mask, output, image)
         return {"masked": hidden(image, mask), "edges": edges, "output": output, "merged": merged}
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 
 from ..core.errors import DataError
-from ..data.images import Picture, UnreadableImage, header, read, write
+from ..data.images import Picture, UnreadableImage, as_bytes, header, read, write
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -82,7 +82,7 @@ class Painter:
         if scale < 1:
             size = max(round(width * scale), 1), max(round(height * scale), 1)
             pixels = cv2.resize(pixels, size, interpolation=cv2.INTER_AREA)
-        return as_bytes(pixels)
+        return np.ascontiguousarray(as_bytes(pixels))
 
 
 def decode(data: bytes, what: str) -> Picture:
@@ -123,7 +123,7 @@ def drawing(data: bytes, what: str, image: Array) -> Array:
         (height, width), (found_height, found_width) = image.shape[:2], picture.size
         expected = f"expected {width} x {height} pixels, as the page shows"
         raise DataError(f"{what}: {expected}, found {found_width} x {found_height}; open the photograph again")
-    return as_bytes(picture.as_channels(1)[:, :, 0])
+    return np.ascontiguousarray(as_bytes(picture.as_channels(1)[:, :, 0]))
 
 
 def hole_of(mask: bytes, image: Array) -> Array:
@@ -136,13 +136,6 @@ def hole_of(mask: bytes, image: Array) -> Array:
     if not hole.any():
         raise DataError("nothing is masked: draw a mask over what is to be filled")
     return hole
-
-
-def as_bytes(pixels: Array) -> Array:
-    """uint8 or uint16 as uint8, contiguous."""
-    if pixels.dtype == np.uint16:
-        pixels = ((pixels.astype(np.uint32) + 128) // 257).astype(np.uint8)
-    return np.ascontiguousarray(pixels)
 
 
 def lay_over(picture: Picture, filled: Array, hole: Array) -> Picture:
