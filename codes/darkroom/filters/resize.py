@@ -32,7 +32,7 @@ class Kernel(NamedTuple):
     width: float
 
 
-def _cubic(b: float, c: float) -> Kernel:
+def cubic(b: float, c: float) -> Kernel:
     """Mitchell and Netravali's family, eq. 8: (0, 1/2) is Keys' cubic, (1/3, 1/3) their recommendation."""
 
     def function(x: Array) -> Array:
@@ -79,9 +79,9 @@ def _blackman(lobes: int) -> Kernel:
 KERNELS: Mapping[str, Kernel] = {
     "box": _within(0.5, np.ones_like),
     "linear": _within(1, lambda x: 1 - np.abs(x)),
-    "cubic": _cubic(0, 0.5),
-    "catrom": _cubic(0, 0.5),
-    "mitchell": _cubic(1 / 3, 1 / 3),
+    "cubic": cubic(0, 0.5),
+    "catrom": cubic(0, 0.5),
+    "mitchell": cubic(1 / 3, 1 / 3),
     "hermite": Kernel(_hermite, 2),
     "bell": Kernel(_bell, 3),
     "hanning": _within(1, lambda x: 0.5 + 0.5 * np.cos(np.pi * x)),

@@ -29,7 +29,7 @@ class Ragged(NamedTuple):
     """Images of different sizes in one tensor."""
 
     images: Tensor
-    """(B, C, H, W), float32 in [0, 1]. Beyond the size of an image, anything."""
+    """(B, C, H, W), float32 in [0, 1]. Beyond the size of an image, anything finite."""
     sizes: Sequence[Size]
     """Of each image, at the upper left of its place."""
 

@@ -26,8 +26,8 @@ class Stage:
     """How often each of the ``choices`` is taken, relative to the others."""
     probability: float = 1.0
     """That one of them is."""
-    last: str | None = None
-    """Stages with a name here come after all others; those with one name stay together, and in their order."""
+    group: str = ""
+    """Stages of one group stay together where the order is random; without a name, a stage is a group of its own."""
 
     def draw(self, rng: np.random.Generator, size: Size, goal: Size) -> Operation | None:
         """One of the choices for one sample, or none; two numbers are drawn, then those of the choice."""
@@ -41,16 +41,23 @@ class Stage:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """All stages."""
+    """All stages. After those of ``last`` the image has the size that it is to have."""
 
-    stages: Sequence[Stage]
+    first: Sequence[Stage] = ()
+    """These come first, in their order."""
+    stages: Sequence[Stage] = ()
     shuffle: bool = False
-    """Whether those that do not come last come in any order."""
+    """Whether the ``stages`` come in any order."""
+    last: Sequence[Stage] = ()
+    """These come then, always in any order of their groups."""
+    after: Sequence[Stage] = ()
+    """And these in the end, in their order, to the part of the image that is kept; the size stays."""
 
     def draw(self, rng: np.random.Generator, size: Size, goal: Size) -> tuple[Operation, ...]:
         """What is done to one sample of that ``size``, so that it has the size ``goal`` in the end."""
         done: list[Operation] = []
-        for stage in self._order(rng):
+        middle = _shuffled(rng, self.stages) if self.shuffle else self.stages
+        for stage in (*self.first, *middle, *_shuffled(rng, self.last)):
             operation = stage.draw(rng, size, goal)
             if operation is not None:
                 size = operation.size(size)
@@ -59,17 +66,19 @@ class Pipeline:
             done.append(Resize("cubic", goal))
         return tuple(done)
 
-    def _order(self, rng: np.random.Generator) -> Iterable[Stage]:
-        first = [stage for stage in self.stages if stage.last is None]
-        groups: dict[str, list[Stage]] = {}
-        for stage in self.stages:
-            if stage.last is not None:
-                groups.setdefault(stage.last, []).append(stage)
-        if self.shuffle:
-            first = [first[i] for i in rng.permutation(len(first))]
-        names = list(groups)
-        mixed = [names[i] for i in rng.permutation(len(names))] if len(names) > 1 else names
-        return [*first, *(stage for name in mixed for stage in groups[name])]
+    def draw_after(self, rng: np.random.Generator, size: Size) -> tuple[Operation, ...]:
+        """What is done ``after`` to the part that is kept, which has that ``size``."""
+        drawn = (stage.draw(rng, size, size) for stage in self.after)
+        return tuple(operation for operation in drawn if operation is not None)
+
+
+def _shuffled(rng: np.random.Generator, stages: Sequence[Stage]) -> list[Stage]:
+    """The groups of the stages in a random order."""
+    groups: dict[str, list[Stage]] = {}
+    for number, stage in enumerate(stages):
+        groups.setdefault(stage.group or str(number), []).append(stage)
+    names = list(groups)
+    return [stage for i in rng.permutation(len(names)) for stage in groups[names[i]]]
 
 
 def degrade(image: Array, operations: Iterable[Operation]) -> Array:
@@ -87,24 +96,31 @@ def degrade_batch(images: Ragged, operations: Sequence[Sequence[Operation]]) -> 
             if place < len(own):
                 kinds.setdefault(type(own[place]), []).append(sample)
         for kind, samples in kinds.items():
-            images = _apply(kind, [operations[s][place] for s in samples], samples, images)
+            chosen = [operations[sample][place] for sample in samples]
+            if len(samples) == len(operations):
+                images = kind.on_device(chosen, images)
+            else:
+                images = _replaced(images, samples, kind.on_device(chosen, _some(images, samples)))
     return images
 
 
-def _apply(kind: type[Operation], operations: Sequence[Operation], samples: Sequence[int], images: Ragged) -> Ragged:
-    """The batch with some of its ``samples`` changed."""
-    if len(samples) == len(images.sizes):
-        return kind.on_device(operations, images)
-    chosen = torch.tensor(samples, device=images.images.device)
-    changed = kind.on_device(operations, Ragged(images.images[chosen], [images.sizes[s] for s in samples]))
-    height, width = (max(sides) for sides in zip(images.images.shape[-2:], changed.images.shape[-2:], strict=True))
-    old = images.images
-    if (height, width) != tuple(old.shape[-2:]):
-        old = torch.nn.functional.pad(old, (0, width - old.shape[-1], 0, height - old.shape[-2]))
-    else:
-        old = old.clone()
-    old[chosen, :, : changed.images.shape[-2], : changed.images.shape[-1]] = changed.images
+def _some(images: Ragged, samples: Sequence[int]) -> Ragged:
+    """Some of the images, with no more room than they need."""
+    sizes = [images.sizes[sample] for sample in samples]
+    height, width = (max(sides) for sides in zip(*sizes, strict=True))
+    return Ragged(images.images[torch.tensor(samples), :, :height, :width], sizes)
+
+
+def _replaced(images: Ragged, samples: Sequence[int], changed: Ragged) -> Ragged:
+    """The images with those ``changed``, in as much room as all of them need."""
     sizes = list(images.sizes)
     for sample, size in zip(samples, changed.sizes, strict=True):
         sizes[sample] = size
-    return Ragged(old, sizes)
+    height, width = (max(sides) for sides in zip(*sizes, strict=True))
+    old = images.images
+    room = old.new_zeros(*old.shape[:2], height, width)
+    h, w = min(height, old.shape[-2]), min(width, old.shape[-1])
+    room[:, :, :h, :w] = old[:, :, :h, :w]
+    h, w = min(height, changed.images.shape[-2]), min(width, changed.images.shape[-1])
+    room[torch.tensor(samples), :, :h, :w] = changed.images[:, :, :h, :w]
+    return Ragged(room, sizes)
