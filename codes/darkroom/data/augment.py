@@ -1,7 +1,8 @@
-"""Flips and quarter turns of pictures, shared by all images of an item, and the step from pixels to tensors."""
+"""Flips, quarter turns and choices, shared by all images of an item, and the step from pixels to tensors."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -30,6 +31,46 @@ def draw_turn(rng: np.random.Generator, flip: bool, rotate: bool) -> Turn:
     """
     mirror, quarters = int(rng.integers(2)), int(rng.integers(4))
     return Turn(flip and bool(mirror), quarters if rotate else 0)
+
+
+class Choice(NamedTuple):
+    """One of several names at random."""
+
+    names: tuple[str, ...]
+    shares: tuple[float, ...] = ()
+    """How often each is taken, relative to the others; without any, all are taken as often."""
+
+    @classmethod
+    def of(cls, given: str | tuple[str, ...] | Mapping[str, float]) -> Choice:
+        """Of one name, several, or several with their shares."""
+        if isinstance(given, Mapping):
+            return cls(tuple(given), tuple(given.values()))
+        return cls(several(given))
+
+    def draw(self, rng: np.random.Generator) -> str:
+        """It takes one number from ``rng``."""
+        if not self.shares:
+            return self.names[int(rng.integers(len(self.names)))]
+        limits = np.cumsum(self.shares)
+        return self.names[int(np.searchsorted(limits / limits[-1], rng.random(), side="right"))]
+
+
+def several(value: str | tuple[str, ...]) -> tuple[str, ...]:
+    """One name or several, as several."""
+    return (value,) if isinstance(value, str) else tuple(value)
+
+
+def unit(pixels: Array) -> Array:
+    """A contiguous (H, W, C), float32 in [0, 1], of uint8 or uint16."""
+    return np.divide(np.ascontiguousarray(pixels), np.iinfo(pixels.dtype).max, dtype=np.float32)
+
+
+def levels(pixels: Array, dtype: Any) -> Array:
+    """The integers nearest to ``pixels``, float32 in [0, 1], that ``dtype`` (uint8, uint16) has for them."""
+    largest = np.iinfo(dtype).max
+    scaled = np.multiply(pixels, largest, dtype=np.float32)
+    rounded: Array = np.clip(np.rint(scaled, out=scaled), 0, largest, out=scaled).astype(dtype)
+    return rounded
 
 
 def to_tensor(pixels: Array) -> Tensor:

@@ -68,7 +68,7 @@ class Group(NamedTuple):
 
     length: int
     share: float
-    """How often a batch is taken from it, next to the shares of the other groups."""
+    """How often a sample or a batch is taken from it, next to the shares of the other groups."""
 
 
 @runtime_checkable
@@ -86,7 +86,9 @@ class Prepared(Protocol):
 
 @runtime_checkable
 class Grouped(Protocol):
-    """A dataset whose batches come from one of its groups each. The items of all other datasets are one group."""
+    """A dataset from whose groups more or less is taken. The items of all other datasets are one group."""
 
     groups: Sequence[Group]
     """They cover all items."""
+    mixed: bool
+    """Whether the group is chosen for each sample, or for each batch."""

@@ -7,7 +7,7 @@ the next one (there by the first image, without a word).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -16,11 +16,11 @@ import numpy as np
 from ..core.errors import DataError
 from ..filters.canny import canny, gray
 from . import DATASETS
-from .aligned import several, subset
-from .augment import Array, to_tensor
+from .aligned import subset
+from .augment import Array, several, to_tensor
 from .dataset import UnreadableImage
 from .flist import list_files
-from .images import as_bytes, read
+from .images import Picture, as_bytes, read
 from .masks import KINDS, SHAPES, Hole, Kind, Size
 
 
@@ -58,6 +58,7 @@ class Masked:
         flip: bool = False,
         subset_file: str | None = None,
         limit: int | None = None,
+        reader: Callable[[str], Picture] = read,
     ) -> None:
         """List images, masks and external edges, each in text files (.flist), folders or single files.
 
@@ -75,6 +76,7 @@ class Masked:
             ValueError: an option that cannot be, or does not fit the others.
         """
         self.size, self.sigma, self.nms, self.masked_edges, self.flip = size, float(sigma), nms, masked_edges, flip
+        self._read = reader
         self._check(mask, limit, bool(images), bool(masks), bool(edges))
         self._shapes = KINDS[mask]
         found, given = _listed(images), _listed(masks)
@@ -131,7 +133,7 @@ class Masked:
             UnreadableImage: a file cannot be decoded, or is a mask without a hole.
         """
         files = self._files[index]
-        small = self._fitted(as_bytes(read(files.image).pixels))
+        small = self._fitted(as_bytes(self._read(files.image).pixels))
         image = np.broadcast_to(small, (*small.shape[:2], 3))
         hole = self._hole(index, (image.shape[0], image.shape[1]), rng)
         edge = self._edge(files, image, hole, rng)
@@ -152,10 +154,10 @@ class Masked:
             return SHAPES[shape](size, rng)
         own = self._files[index].mask
         if own is not None:
-            return _missing(self._fitted(_mask_of(own), size))
+            return _missing(self._fitted(_mask_of(self._read(own)), size))
         # the index too, because another item takes the place of one whose mask is broken
         path = self._masks[(int(rng.integers(len(self._masks))) + index) % len(self._masks)]
-        hole = _missing(resized(central(_mask_of(path)), size))
+        hole = _missing(resized(central(_mask_of(self._read(path))), size))
         if not hole.any():
             raise UnreadableImage(path, f"it is no mask: at {size[1]}x{size[0]} it is black throughout")
         return hole
@@ -165,7 +167,7 @@ class Masked:
         known = ~hole if self.masked_edges else None
         if files.edge is not None:
             size = image.shape[0], image.shape[1]
-            given: Array = self._fitted(as_bytes(read(files.edge).as_channels(1)), size)[:, :, 0]
+            given: Array = self._fitted(as_bytes(self._read(files.edge).as_channels(1)), size)[:, :, 0]
             return given * canny(gray(image), self.sigma, known) if self.nms else given
         if self.sigma == -1:
             return np.zeros(hole.shape, np.uint8)
@@ -192,9 +194,9 @@ def resized(pixels: Array, size: Size) -> Array:
     return out.reshape(*size, pixels.shape[2])
 
 
-def _mask_of(path: str) -> Array:
+def _mask_of(picture: Picture) -> Array:
     """The pixels of a mask; of 16 bits too, all that are not 0 stay so."""
-    return np.minimum(read(path).pixels, 255).astype(np.uint8)
+    return np.minimum(picture.pixels, 255).astype(np.uint8)
 
 
 def _missing(mask: Array) -> Hole:

@@ -5,18 +5,19 @@ The files A|B are those of the published data sets: https://github.com/junyanz/p
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
 import numpy as np
 
 from . import DATASETS
-from .aligned import check_pairing, several, size_text, subset
-from .augment import Array, draw_turn, to_tensor
+from .aligned import check_pairing, subset
+from .augment import Array, draw_turn, several, to_tensor
 from .dataset import UnreadableImage
 from .folders import Pairing, list_images, pair, some
 from .images import Picture, read
+from .opening import size_text
 from .preprocess import Preprocess, Rounding, Small
 
 
@@ -51,6 +52,7 @@ class Paired:
         target_channels: Literal[1, 3] = 3,
         subset_file: str | None = None,
         limit: int | None = None,
+        reader: Callable[[str], Picture] = read,
     ) -> None:
         """Pair the images of the folders ``target`` (B) with those of ``input`` (A) by name, or list ``combined`` ones.
 
@@ -63,15 +65,13 @@ class Paired:
             DataError: a folder is missing or empty, or names pair in more than one way or not at all.
             ValueError: an option that does not fit the others.
         """
-        self.flip, self.rotate = flip, rotate
+        self.flip, self.rotate, self._read = flip, rotate, reader
         self.input_channels, self.target_channels = input_channels, target_channels
         self._preprocess = Preprocess(
             preprocess, load_size, crop_size, center_crop_size, aspect_ratio, none, multiple_of, small, antialias
         )
         self.crop, self._swapped = self._preprocess.cut, direction == "BtoA"
-        self._check(direction, limit)
-        if bool(combined) == bool(target) or bool(target) != bool(input):
-            raise ValueError("expected either folders of combined images, or folders of targets and of inputs")
+        self._check(direction, limit, bool(combined), bool(target), bool(input))
         targets, inputs = (several(input), several(target)) if self._swapped else (several(target), several(input))
         roots = several(combined) or targets
         pairing = pair(targets, inputs) if inputs else Pairing(tuple((p, None) for p in list_images(roots)))
@@ -81,7 +81,9 @@ class Paired:
         self._files = [(t, i) for t, i in chosen if i is not None or not inputs][:limit]
         self.strays = pairing.strays
 
-    def _check(self, direction: str, limit: int | None) -> None:
+    def _check(self, direction: str, limit: int | None, combined: bool, targets: bool, inputs: bool) -> None:
+        if combined == targets or targets != inputs:
+            raise ValueError("expected either folders of combined images, or folders of targets and of inputs")
         if direction not in ("AtoB", "BtoA"):
             raise ValueError(f"direction: expected AtoB or BtoA, found {direction!r}")
         if limit is not None and limit < 1:
@@ -114,8 +116,8 @@ class Paired:
             UnreadableImage: a file cannot be decoded, or its size does not fit.
         """
         path, other = self._files[index]
-        given = None if other is None else read(other)
-        views = self.view(read(path), given, rng, (str(path), str(other or path)))
+        given = None if other is None else self._read(str(other))
+        views = self.view(self._read(str(path)), given, rng, (str(path), str(other or path)))
         turn = draw_turn(rng, self.flip, self.rotate)
         return {
             **{name: to_tensor(turn(view)) for name, view in zip(self.yields, views, strict=True)},

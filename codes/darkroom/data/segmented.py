@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -27,6 +27,8 @@ from .aligned import Aligned
 from .augment import Array, draw_turn, to_tensor
 from .dataset import UnreadableImage
 from .folders import nearby, some
+from .images import Picture, read
+from .opening import check_crop
 
 CATEGORIES = ("building", "plant", "mountain", "water", "sky", "grass", "animal")
 """Words by which the published code tells the class of an image, of numbers 1 to 7; all others are background, 0."""
@@ -83,6 +85,7 @@ class Segmented:
         categories: tuple[str, ...] = CATEGORIES,
         subset_file: str | None = None,
         limit: int | None = None,
+        reader: Callable[[str], Picture] = read,
     ) -> None:
         """Pair the images of the folders ``target`` with maps and, as ``aligned`` does, with those of ``input``.
 
@@ -97,8 +100,10 @@ class Segmented:
             ValueError: a number that does not fit the others.
         """
         # whole pairs, or whole targets whose input is made of the crop; the crop is taken here, of the maps as well
-        self._aligned = Aligned(target, input, crop, scale, channels=channels, kernel=kernel, subset_file=subset_file)
-        self._aligned.crop, self._aligned.scale = None, scale if input else 1
+        self._aligned = Aligned(
+            target, input, scale=scale if input else 1, channels=channels, kernel=kernel, subset_file=subset_file,
+            reader=reader,
+        )  # fmt: skip
         self.crop, self.scale, self.flip, self.rotate = crop, scale, flip, rotate
         self.shrink, self.background_share = tuple(shrink), background_share
         self.classes, self.category, self.categories = classes, category, tuple(categories)
@@ -109,10 +114,11 @@ class Segmented:
         self._alone = [t for t, _ in self._files if t not in found]
         self._items = [(i, found[t]) for i, (t, _) in enumerate(self._files) if t in found][:limit]
         self._classes = [category_of(self._files[i][0], self.categories) for i, _ in self._items]
-        self._backgrounds = Aligned(background, scale=1, channels=channels) if background else None
+        self._backgrounds = Aligned(background, scale=1, channels=channels, reader=reader) if background else None
         self.kernels, self.strays = self._aligned.kernels, self._aligned.strays
 
     def _check(self, limit: int | None, has_background: bool) -> None:
+        check_crop(self.crop, self.scale)
         for name, value in (("limit", limit), ("classes", self.classes)):
             if value is not None and value < 1:
                 raise ValueError(f"{name}: expected at least 1, found {value}")

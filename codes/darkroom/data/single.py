@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -41,6 +41,7 @@ class Single:
         multiple_of: int = 4,
         small: Small = "pad",
         antialias: bool = False,
+        reader: Callable[[str], Picture] = read,
     ) -> None:
         """List the images of the folders ``input``; ``limit`` takes the first so many.
 
@@ -61,7 +62,7 @@ class Single:
         if preprocess is not None:
             self._preprocess = Preprocess(preprocess, *sizes, none, multiple_of, small, antialias)
         self.crop = None if self._preprocess is None else self._preprocess.cut
-        self.channels = channels
+        self.channels, self._read = channels, reader
         self._paths = [str(p) for p in list_images((input,) if isinstance(input, str) else input)[:limit]]
 
     def __len__(self) -> int:
@@ -79,7 +80,7 @@ class Single:
             UnreadableImage: the file cannot be decoded, or is too small.
         """
         path = self._paths[index]
-        return {"input": to_tensor(self.view(read(path), rng, path)), "path": path}
+        return {"input": to_tensor(self.view(self._read(path), rng, path)), "path": path}
 
     def view(self, picture: Picture, rng: np.random.Generator | None = None, path: str = "the image") -> Array:
         """(H, W, channels) of a picture, as in an item. Without ``rng`` nothing is left to chance.

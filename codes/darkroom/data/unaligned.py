@@ -6,7 +6,7 @@ As in https://github.com/junyanz/pytorch-CycleGAN-and-pix2pix: an image of A, an
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import accumulate
 from pathlib import Path
@@ -16,11 +16,10 @@ import numpy as np
 from torch import Tensor
 
 from . import DATASETS
-from .aligned import several
-from .augment import draw_turn, to_tensor
+from .augment import draw_turn, several, to_tensor
 from .dataset import Group
 from .folders import list_images
-from .images import read
+from .images import Picture, read
 from .preprocess import Preprocess, Rounding, Small
 
 
@@ -55,6 +54,7 @@ class Unaligned:
         input_channels: Literal[1, 3] = 3,
         target_channels: Literal[1, 3] = 3,
         limit: int | None = None,
+        reader: Callable[[str], Picture] = read,
     ) -> None:
         """List the images of the folders ``a`` and ``b``; an epoch is as long as the longer list.
 
@@ -74,7 +74,7 @@ class Unaligned:
         for name, count in (("input_channels", input_channels), ("target_channels", target_channels)):
             if count not in (1, 3):
                 raise ValueError(f"{name}: expected 1 or 3, found {count}")
-        self.serial, self.flip, self.rotate = serial, flip, rotate
+        self.serial, self.flip, self.rotate, self._read = serial, flip, rotate, reader
         self.channels = input_channels, target_channels
         self._preprocess = Preprocess(
             preprocess, load_size, crop_size, center_crop_size, aspect_ratio, none, multiple_of, small, antialias
@@ -113,7 +113,7 @@ class Unaligned:
         return {"real_A": a, "real_B": b, "path": path}
 
     def _image(self, path: str, channels: int, rng: np.random.Generator) -> Tensor:
-        picture = read(path)
+        picture = self._read(path)
         geometry = self._preprocess.plan(picture.size, rng, path)
         turn = draw_turn(rng, self.flip, self.rotate)
         return to_tensor(turn(geometry(picture.as_channels(channels))))
@@ -127,6 +127,7 @@ class ConcatUnaligned:
     """
 
     yields: ClassVar[tuple[str, ...]] = Unaligned.yields
+    mixed: bool = False
     strays: Sequence[Path] = ()
     kernels: Sequence[str] = ()
 
@@ -151,6 +152,7 @@ class ConcatUnaligned:
         input_channels: Literal[1, 3] = 3,
         target_channels: Literal[1, 3] = 3,
         limit: int | None = None,
+        reader: Callable[[str], Picture] = read,
     ) -> None:
         """The n-th folders of ``a`` and ``b`` are one part; the n-th of ``weights`` says how often a batch is of it.
 
@@ -170,7 +172,7 @@ class ConcatUnaligned:
             Unaligned, direction=direction, serial=serial, preprocess=preprocess, load_size=load_size,
             crop_size=crop_size, center_crop_size=center_crop_size, aspect_ratio=aspect_ratio, none=none,
             multiple_of=multiple_of, small=small, antialias=antialias, flip=flip, rotate=rotate,
-            input_channels=input_channels, target_channels=target_channels, limit=limit,
+            input_channels=input_channels, target_channels=target_channels, limit=limit, reader=reader,
         )  # fmt: skip
         self._parts = [make(*roots) for roots in zip(a, b, strict=True)]
         self._starts = [0, *accumulate(len(part) for part in self._parts)]
