@@ -41,6 +41,8 @@ COMMANDS = {
     "architecture.md": 2,
     "models.md": 6,
     "srflow-tools.md": 6,
+    "data-tools.md": 9,
+    "degradations.md": 1,
 }
 """How many there are on each page."""
 SFTGAN = [
@@ -67,6 +69,10 @@ EDGECONNECT = [
     ),
     "python -m darkroom eval results/filled datasets/mine/photos --metrics psnr,ssim,mae",
 ]
+FRAMES = [
+    "python -m darkroom frames -i film.mkv -o datasets/film --every 24 --min-change 4 --scale 4",
+    "python -m darkroom frames -i bluray.mkv --low dvd.mkv -o datasets/film2 --start 60 --end 300",
+]
 SKIPPED = {
     "pip install -e .": "it installs",
     "pip install torch torchvision --index-url https://download.pytorch.org/whl/cpu": "it installs",
@@ -76,6 +82,7 @@ SKIPPED = {
     ),
     **dict.fromkeys(EDGECONNECT, "it needs lists in its config.yml, and full-size networks; see test_edgeconnect.py"),
     "python -m darkroom paint --path checkpoints/mine": "it is a server that never ends; see test_paint.py",
+    **dict.fromkeys(FRAMES, "it needs a film; see test_tools_frames.py"),
     "pytest": "it would run itself",
     "tensorboard --logdir tb_logger": "it is a server that never ends",
     'python train.py -opt options/sr/train_sr.yml --set "gpu_ids=[0, 1]"': "it wants two GPUs; see test_distributed.py",
@@ -266,7 +273,7 @@ def test_commands_run(sandbox):
             if command not in SKIPPED and command not in output:
                 output[command] = execute(command, sandbox, *cut(command))
                 full_length(command, sandbox)
-    assert len(output) == 45 - (ONNX in SKIPPED)
+    assert len(output) == 53 - (ONNX in SKIPPED)
     check_files(sandbox)
     check_log(output)
 
@@ -361,11 +368,13 @@ def known_keys():
     import dataclasses
 
     from darkroom.archs import ARCHS
+    from darkroom.build.degrading import LISTS
     from darkroom.config import options
     from darkroom.config.dialects import trainner, trainner_tables
     from darkroom.config.typed import parameters
     from darkroom.core.terms import LOSSES
     from darkroom.data import DATASETS
+    from darkroom.data.degrade import DEGRADATIONS
     from darkroom.metrics import METRICS
     from darkroom.optim.optimizers import OPTIMIZERS
     from darkroom.optim.schedules import SCHEDULES
@@ -382,6 +391,10 @@ def known_keys():
     keys |= {f"datasets.{name}": keys[f"datasets.{name}"] | dataset for name in ("train", "val")}
     keys["datasets.test_1"] = keys["datasets.val"]
     keys |= {f"network_{n}": arguments(ARCHS) | {*trainner_tables.NETWORK} for n in "GD"}
+    keys["degrade"] |= {*LISTS}
+    stage = {f.name for f in dataclasses.fields(options.StageOptions)} | {"of"}
+    keys |= {f"degrade.{name}": stage for name in LISTS}
+    keys |= {f"degrade.{name}.of": arguments(DEGRADATIONS, options.ChoiceOptions) for name in LISTS}
     keys |= {f"optim_{n}": arguments(OPTIMIZERS, options.PlayerOptions) for n in "GD"}
     return keys | {
         "datasets": {"train", "val", "test_1"},
@@ -450,6 +463,7 @@ def test_messages_are_those_of_the_program():
 
 def test_flags_exist():
     names = ("convert", "eval", "export", "extract", "interpolate", "paint", "segment", "swa2normal", "test", "train")
+    names += ("preview", "pack", "subimages", "downscale", "crops", "faulty", "similar", "align", "transfer_colors", "frames")
     parsers = [importlib.import_module(f"darkroom.cli.{name}").parser() for name in names]
     parsers += importlib.import_module("darkroom.cli.srflow").parser()._actions[-1].choices.values()
     known = {flag for p in parsers for action in p._actions for flag in action.option_strings}
@@ -466,7 +480,8 @@ def test_who_may_import_whom_is_what_the_tests_enforce():
     found = {}
     for row in re.findall(r"^\| (`.+) \| (.+) \|$", table, re.MULTILINE):
         packages, others = (re.findall(r"`([^`]+)`", cell) for cell in row)
-        allowed = {"nothing": set(), "everything but `cli`": {*ALLOWED} - {"cli", "build"}}.get(row[1], {*others})
+        most = {"everything but `cli` and `tools`": {*ALLOWED} - {"cli", "tools", "build"}}
+        allowed = {"nothing": set(), **most}.get(row[1], {*others})
         found |= dict.fromkeys(packages, allowed)
     assert found == ALLOWED
 

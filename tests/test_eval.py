@@ -1,11 +1,13 @@
 """python -m darkroom eval: folders against folders."""
 
 import csv
+import re
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
-from runs import photographs, python
+from runs import photographs, python, save_backbone
 
 from darkroom.cli import eval as command
 
@@ -33,6 +35,45 @@ def test_values_are_those_of_the_formulas(tmp_path):
         assert float(row["psnr"]) == pytest.approx(10 * np.log10(255**2 / (error**2).mean()), rel=1e-5)
     mean = np.mean([float(row["psnr"]) for row in rows])
     assert f"2 images: PSNR: {mean:.5g}" in done.stdout
+
+
+def _random_inception(file, monkeypatch):
+    """A file with torch-fidelity's network, which has no way to be made without one."""
+    inception = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3", reason="needs torch-fidelity")
+    network = inception.FeatureExtractorInceptionV3
+    torch.manual_seed(0)
+    with monkeypatch.context() as patch:
+        patch.setattr(inception, "load_state_dict_from_url", lambda *args, **options: {})
+        patch.setattr(network, "load_state_dict", lambda self, state: None)
+        made = network("inception-v3-compat", ["2048"])
+    for layer in made.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(layer.weight)
+    torch.save(made.state_dict(), file)
+
+
+def test_distances_of_networks_that_are_in_the_cache(tmp_path, monkeypatch):
+    """LPIPS and FID with random weights under the names of the real ones: 0 for equal folders, more for others."""
+    from darkroom.archs.lpips import LPIPSDistance
+
+    cache = tmp_path / "torch/hub/checkpoints"
+    cache.mkdir(parents=True)
+    _random_inception(cache / "weights-inception-2015-12-05-6726825d.pth", monkeypatch)
+    backbone = LPIPSDistance("squeeze").backbone
+    save_backbone(backbone, cache / backbone.file)
+    photographs(tmp_path / "truth", count=2, size=32)
+    (tmp_path / "blurred").mkdir()
+    for file in (tmp_path / "truth").iterdir():
+        Image.open(file).resize((8, 8)).resize((32, 32)).save(tmp_path / "blurred" / file.name)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
+    found = {}
+    for name in ("truth", "blurred"):
+        done = python("-m", "darkroom", "eval", tmp_path / name, tmp_path / "truth", "--metrics", "lpips,fid")
+        assert done.returncode == 0, done.stderr
+        found[name] = [float(value) for value in re.findall(r"(?:LPIPS|FID): (\S+?),?(?=\s)", done.stdout + " ")]
+    assert found["truth"] == pytest.approx([0, 0], abs=1e-4)
+    assert all(value > 1e-3 for value in found["blurred"])
+    assert len(found["blurred"]) == 2
 
 
 @pytest.mark.parametrize(

@@ -36,8 +36,9 @@ ALLOWED = {
         "inference",
         "ui",
     },
+    "tools": {"core", "data", "filters", "inference"},
     "ui": {"core", "data"},  # a page over a protocol: it knows images, and no model; cli joins it with what build makes
-    "cli": {"core", "build", "ui"},
+    "cli": {"core", "build", "tools", "ui"},
 }
 HEAVY = ("torchvision", "spandrel", "skimage", "torchmetrics", "tensorboard", "pytorch_optimizer", "onnx", "scipy")
 

@@ -42,6 +42,7 @@ class Groups(Numbers):
     """Items of three groups: 0 to 4, 5 to 15, 16 and 17."""
 
     groups = (Group(5, 2.0), Group(11, 5.0), Group(2, 0.5))
+    mixed = False
 
     def __init__(self, broken=()):
         super().__init__(18, broken)

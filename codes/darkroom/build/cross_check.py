@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..config.planner import Planner
+from ..config.typed import parameters
 from ..core.model import MODELS
 from ..core.phases import Phase
 from ..core.registry import did_you_mean
@@ -42,6 +43,8 @@ def cross_check(p: Planner, plan: TrainPlan) -> None:
         if augment.factory.one_size and plan.run.scale > 1:
             what = f"{augment.type} needs input and target of one size, so scale: 1; here it is {plan.run.scale}"
             p.error(section.where(), f"{what}. Remove it from the augmentations of batches")
+    if plan.degrade is not None and "degrade" not in parameters(plan.dataset.factory):
+        p.error(p.file.where("degrade"), f"degrade: dataset {plan.dataset.type!r} does not degrade; aligned does")
     check_phases(p, plan, plan.phases or [Phase()])
     _check_plateaus(p, plan)
     for name in plan.path.pretrain:

@@ -11,9 +11,9 @@ import torch
 from tqdm import tqdm
 
 from ..core.errors import DataError, OptionErrors
-from ..data.aligned import size_text
 from ..data.folders import pair, some
 from ..data.images import read
+from ..data.opening import size_text
 from ..metrics import METRICS, Metric, SetMetric
 from .testing import measured
 from .validation import over

@@ -20,6 +20,7 @@ from ..core.phases import Phase
 from ..core.terms import AdversarialLoss, FoolTerm, ImageTerm, JudgeTerm, Term, View, unchanged
 from ..data.batch_augment import OneOf
 from ..data.dataset import ImageDataset
+from ..data.degrade.deferred import finish
 from ..data.stream import to_unit
 from ..engine import distributed
 from ..engine.experiment import Experiment
@@ -37,8 +38,8 @@ from .plan import PlayerPlan, TermPlan, TrainPlan
 
 
 def prepare(batch: Mapping[str, Any], *, channels_last: bool) -> dict[str, Any]:
-    """Bytes become numbers in [0, 1], in the memory layout of the networks."""
-    batch = to_unit(batch)
+    """What is left to be degraded is; bytes become numbers in [0, 1], in the memory layout of the networks."""
+    batch = to_unit(finish(batch))
     if not channels_last:
         return dict(batch)
     image = torch.channels_last
@@ -102,11 +103,18 @@ def make_dataset(planned: Plan, plan: TrainPlan, model: Model) -> ImageDataset:
     Raises:
         DarkroomError: its files are not there, or its images would not fit the networks.
     """
-    given = {}
+    given: dict[str, Any] = {}
+    if planned is plan.dataset and plan.degrade is not None:
+        given |= plan.degrade.arguments()
     if "multiple_of" in parameters(planned.factory) and "multiple_of" not in planned.arguments:
         given["multiple_of"] = math.lcm(*(network.multiple_of for network in generators(plan, model).values()))
     dataset: ImageDataset = planned.make(**given)
     return dataset
+
+
+def refuses_misfits(planned: Plan) -> bool:
+    """Whether an input that does not fit its target cannot be used; a dataset may do something about it instead."""
+    return bool(planned.arguments.get("misfit", "refuse") == "refuse")
 
 
 def make_averages(plan: TrainPlan, model: Model, players: Mapping[str, Player]) -> dict[str, Average]:

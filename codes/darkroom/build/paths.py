@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..config.planner import Plan, Planner
 from ..data.folders import nearby
+from ..data.mixing import paths_of
 from .plan import TrainPlan
 
 FOLDERS = ("target", "input", "combined", "a", "b", "maps", "background", "images", "masks", "edges")
@@ -22,7 +23,7 @@ def check_folders(p: Planner, datasets: Mapping[str, Plan], made: str | None = N
     for name, planned in datasets.items():
         for key in FOLDERS:
             roots = planned.arguments.get(key) or ()
-            for root in (roots,) if isinstance(roots, str) else roots:
+            for root in paths_of(roots):
                 path = Path(root).expanduser()
                 if not path.exists() and not (made and path.is_relative_to(Path(made))):
                     text = f"dataset {name!r}: there is no folder {root}.{nearby(path)}"

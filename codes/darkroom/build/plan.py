@@ -46,9 +46,12 @@ from ..optim.optimizers import OPTIMIZERS
 from ..optim.schedules import SCHEDULES
 from .auto import resolved
 from .cross_check import cross_check
+from .degrading import DegradePlan, plan_degrading
 
 TOP = tuple(f.name for f in dataclasses.fields(RunOptions))
 COMPONENTS = ("model", "datasets", "batch_augment", "losses", "phases", "schedule")
+SUPPLIED = ("degrade", "degrade_target", "degrade_from", "margin", "deferred", "reader")
+"""What datasets are given that their own options do not say."""
 PREFIXES = ("network_", "optim_", "schedule_")
 
 
@@ -111,10 +114,12 @@ class TrainPlan:
     metrics: Sequence[tuple[MetricOptions, Plan]]
     augments: Sequence[tuple[AugmentOptions, Plan]]
     """Augmentations of batches, of which one is chosen for each."""
+    degrade: DegradePlan | None = None
 
     def native(self) -> dict[str, Any]:
         """The options in their native form, with every default."""
-        sections = {n: native(getattr(self, n)) for n in SECTIONS if getattr(self, n, None) is not None}
+        fixed = [n for n in SECTIONS if n != "degrade" and getattr(self, n, None) is not None]
+        sections = {n: native(getattr(self, n)) for n in fixed}
         sections["validate"]["metrics"] = [
             {**native(o), **m.native(), "name": o.name or m.type} for o, m in self.metrics
         ]
@@ -133,6 +138,7 @@ class TrainPlan:
             "model": self.model.native(),
             "datasets": data,
             **{f"network_{n}": p.native() for n, p in self.networks.items()},
+            **({"degrade": self.degrade.native()} if self.degrade else {}),
             "batch_augment": [{**native(o), **a.native()} for o, a in self.augments],
             "losses": [t.native() for t in self.terms],
             **players,
@@ -187,14 +193,14 @@ def plan_training(options: Options) -> TrainPlan:
     players = _players(p, given)
     loader, dataset, sets = _data(p)
     metrics = plan_metrics(p, file.section("validate"))
-    augments = _augments(p)
+    augments, degrade = _augments(p), plan_degrading(p)
     phases = _phases(p, train.iterations if train else 1)
     p.check()
     assert run and train and validate and checkpoint and logger and path and model and loader and dataset
     plan = TrainPlan(
         file=file, run=run, train=train, validate=validate, display=display, checkpoint=checkpoint, logger=logger,
         path=path, ema=ema, swa=swa, model=model, networks=networks, players=players, terms=terms, phases=phases,
-        loader=loader, dataset=dataset, sets=sets, metrics=metrics, augments=augments,
+        loader=loader, dataset=dataset, sets=sets, metrics=metrics, augments=augments, degrade=degrade,
     )  # fmt: skip
     cross_check(p, plan)
     p.check()
@@ -317,12 +323,12 @@ def _data(p: Planner) -> tuple[LoaderOptions | None, Plan | None, dict[str, tupl
         p.error(sections.where(), "datasets: needs 'train'")
         return None, None, {}
     loader, rest = p.split(LoaderOptions, sections.section("train"))
-    dataset = p.component(DATASETS, rest, beside=LoaderOptions)
+    dataset = p.component(DATASETS, rest, SUPPLIED, LoaderOptions)
     sets = {}
     for key in sections:
         if re.fullmatch(r"val(_.*)?", key):
             options, rest = p.split(SetOptions, sections.section(key))
-            plan = p.component(DATASETS, rest, beside=SetOptions)
+            plan = p.component(DATASETS, rest, SUPPLIED, SetOptions)
             if plan is not None and options is not None:
                 sets[key] = (options, plan)
         elif key != "train":

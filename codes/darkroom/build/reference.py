@@ -11,11 +11,13 @@ from ..config.dialects import documented_page, documented_schema
 from ..config.options import (
     SECTIONS,
     AugmentOptions,
+    ChoiceOptions,
     LoaderOptions,
     MetricOptions,
     PlayerOptions,
     RunOptions,
     ScheduleOptions,
+    StageOptions,
     TermOptions,
 )
 from ..core.model import MODELS
@@ -24,10 +26,13 @@ from ..core.registry import Registry
 from ..core.terms import LOSSES
 from ..data import DATASETS
 from ..data.batch_augment import BATCH_AUGMENTS
+from ..data.degrade import DEGRADATIONS
 from ..metrics import METRICS
 from ..optim.optimizers import OPTIMIZERS
 from ..optim.schedules import SCHEDULES
 from .auto import AUTO
+from .degrading import LISTS
+from .plan import SUPPLIED
 
 __all__ = ["documented_page", "options_page", "schema_text"]
 
@@ -48,6 +53,8 @@ SHARED_SECTIONS: dict[str, type] = {
     "losses: beside the loss's own": TermOptions,
     "optim_G, optim_D, ...: beside the optimizer's own": PlayerOptions,
     "batch_augment: each entry, beside the augmentation's own": AugmentOptions,
+    "degrade: each stage": StageOptions,
+    "degrade: each degradation of a stage, beside its own": ChoiceOptions,
     "schedule, schedule_D, ...: beside the schedule's own": ScheduleOptions,
     "validate.metrics: beside the metric's own": MetricOptions,
     "phases: each entry": Phase,
@@ -57,11 +64,12 @@ REGISTRIES: dict[str, tuple[Registry[Any], tuple[str, ...]]] = {
     "Models (`model`)": (MODELS, ("G", "D", "Loc")),
     "Networks (`network_G`, `network_D`, ...)": (ARCHS, ()),
     "Losses (`losses`)": (LOSSES, ()),
-    "Datasets (`datasets`)": (DATASETS, ()),
+    "Datasets (`datasets`)": (DATASETS, SUPPLIED),
     "Metrics (`validate.metrics`)": (METRICS, ()),
     "Optimizers (`optim_G`, `optim_D`, ...)": (OPTIMIZERS, ("params",)),
     "Schedules (`schedule`)": (SCHEDULES, ()),
     "Augmentations of batches (`batch_augment`)": (BATCH_AUGMENTS, ()),
+    "Degradations (`degrade`)": (DEGRADATIONS, ()),
 }
 
 GLOSSARY = {
@@ -149,10 +157,12 @@ def options_page() -> str:
 
 def schema_text() -> str:
     """The text of docs/options.schema.json: both spellings, for completion and checking in editors."""
-    top = section_schema(RunOptions)["properties"]
+    top, degrade = section_schema(RunOptions)["properties"], section_schema(SECTIONS["degrade"])
+    stages = {"type": "array", "items": {"$ref": "#/$defs/stage"}}
     properties: dict[str, Any] = {
         **top,
         **{name: section_schema(cls) for name, cls in SECTIONS.items()},
+        "degrade": {**degrade, "properties": {**degrade["properties"], **dict.fromkeys(LISTS, stages)}},
         "losses": {"type": "array", "items": _with(component_schema(LOSSES), TermOptions)},
         "batch_augment": {"type": "array", "items": _with(component_schema(BATCH_AUGMENTS), AugmentOptions)},
         "phases": {"type": "array", "items": section_schema(Phase)},
@@ -166,10 +176,17 @@ def schema_text() -> str:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "Darkroom option file",
         "type": "object",
-        **documented_schema(properties, _networks(), _with(component_schema(DATASETS), LoaderOptions)),
+        "$defs": {"stage": _stage()},
+        **documented_schema(properties, _networks(), _with(component_schema(DATASETS, given=SUPPLIED), LoaderOptions)),
         "patternProperties": patterns,
     }
     return json.dumps(schema, indent=1, sort_keys=False) + "\n"
+
+
+def _stage() -> dict[str, Any]:
+    choices = {"type": "array", "items": _with(component_schema(DEGRADATIONS), ChoiceOptions)}
+    stage = section_schema(StageOptions)
+    return {**stage, "properties": {**stage["properties"], "of": choices}}
 
 
 def _networks() -> dict[str, Any]:

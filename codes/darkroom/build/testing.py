@@ -21,10 +21,11 @@ from ..core.errors import DataError, OptionErrors
 from ..core.network import Network
 from ..core.registry import did_you_mean
 from ..data import DATASETS
+from ..data.crops import resized
 from ..data.dataset import ImageDataset, Prepared
+from ..data.degrade.operation import Size
 from ..data.images import Picture, as_bytes, read
 from ..engine.logs import Log
-from ..filters.resize import resize_uint8
 from ..inference.allocator import keep_large_buffers
 from ..inference.folder import (
     Job,
@@ -41,7 +42,7 @@ from ..metrics import Metric, SetMetric
 from .auto import recognisable, resolved
 from .device import choose_device
 from .paths import check_folders
-from .plan import Options, plan_metrics
+from .plan import SUPPLIED, Options, plan_metrics
 from .validation import over
 
 
@@ -82,7 +83,7 @@ def plan_testing(options: Options) -> TestPlan:
     for key in file.section("datasets"):
         section = file.section("datasets").section(key)
         loader, rest = p.split(SetOptions, section)
-        dataset = p.component(DATASETS, rest, beside=SetOptions)
+        dataset = p.component(DATASETS, rest, SUPPLIED, SetOptions)
         name = (loader.name if loader else None) or key
         if name in sets:
             p.error(section.where(), f"two test sets are called {name!r}: their results would overwrite each other")
@@ -294,9 +295,8 @@ class TestSet:
         height, width = (s // self.scale * self.scale for s in picture.pixels.shape[:2])
         if not height or not width:
             raise DataError(f"{picture.pixels.shape[1]}x{picture.pixels.shape[0]} is too small for scale {self.scale}")
-        return Picture(
-            pixels=resize_uint8(as_bytes(picture.pixels)[:height, :width], 1 / self.scale, kernel=self.kernel)
-        )
+        small = Size(height // self.scale, width // self.scale)
+        return Picture(resized(as_bytes(picture.pixels)[:height, :width], small, self.kernel))
 
     def _measure(self, result: Picture, truth: Picture, path: Path) -> dict[str, Any]:
         height, width = result.pixels.shape[:2]

@@ -52,6 +52,7 @@ from .parts import (
     plateau_of,
     prepare,
     public_weights,
+    refuses_misfits,
 )
 from .paths import check_pretrained
 from .plan import TrainPlan
@@ -185,7 +186,8 @@ def _open_dataset(plan: TrainPlan, model: Model, log: Log) -> tuple[ImageDataset
     log.say(f"Dataset train: {len(dataset):,} images")
     for note in dataset.notes:
         log.say(note)
-    refuse_misfits("train", dataset.pairs(), plan.run.scale)
+    if refuses_misfits(plan.dataset):
+        refuse_misfits("train", dataset.pairs(), plan.run.scale)
     return dataset, prove(dataset, plan.run.seed)
 
 

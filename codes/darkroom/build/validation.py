@@ -30,7 +30,7 @@ from ..inference.sheets import sheet
 from ..inference.tiles import Tiler
 from ..metrics import Metric, SetMetric
 from ..optim.averages import Average
-from .parts import generators, make_dataset
+from .parts import generators, make_dataset, refuses_misfits
 from .plan import TrainPlan
 
 
@@ -99,7 +99,8 @@ def _measure(options: MetricOptions, planned: Plan) -> Measure:
 def _fitting(plan: TrainPlan, key: str, planned: Plan, model: Model, log: Log) -> ImageDataset:
     dataset = make_dataset(planned, plan, model)
     log.say(f"Dataset {key}: {len(dataset):,} images")
-    refuse_misfits(key, dataset.pairs(), plan.run.scale)
+    if refuses_misfits(planned):
+        refuse_misfits(key, dataset.pairs(), plan.run.scale)
     return dataset
 
 

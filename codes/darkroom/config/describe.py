@@ -137,9 +137,22 @@ def parameter_schemas(
     for name in parameters(factory):
         if name in given:
             continue
-        schema = TypeAdapter(hints(factory).get(name, Any)).json_schema()
+        schema = _inlined(TypeAdapter(hints(factory).get(name, Any)).json_schema())
         schemas[name] = {**schema, **({"description": texts[name]} if name in texts else {})}
     return schemas
+
+
+def _inlined(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema without definitions of its own, which only the root of a file may have."""
+    definitions = schema.get("$defs", {})
+
+    def inline(value: Any) -> Any:
+        if isinstance(value, dict):
+            name = value.get("$ref", "").rpartition("/")[2]
+            return inline(definitions[name]) if name else {k: inline(v) for k, v in value.items() if k != "$defs"}
+        return [inline(v) for v in value] if isinstance(value, list) else value
+
+    return typing.cast("dict[str, Any]", inline(schema))
 
 
 def section_schema(cls: type) -> dict[str, Any]:

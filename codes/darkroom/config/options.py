@@ -384,6 +384,59 @@ class TestOptions:
             raise ValueError(f"guided_filter: expected more than 0, found {self.guided_filter:g}")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class DegradeOptions:
+    """Section ``degrade``, beside its lists of stages: ``first``, ``stages``, ``last``, ``after`` and ``target``.
+
+    The input of an ``aligned`` training set goes through those of ``first``, then through the ``stages``, then those of
+    ``last`` in any order of their groups; then it has its size, and goes through those ``after``. The target goes
+    through those of ``target``.
+    """
+
+    start: Literal["input", "target"] = "input"
+    """What the stages begin with: the input, which is in a file or made with ``kernel`` first; or the target, which
+    the stages then reduce."""
+    run_on: Literal["cpu", "device"] = "cpu"
+    """Degrade each sample in the worker that read it, or all of a batch on the device of the training."""
+    margin: int = 16
+    """Pixels of the target around the crop that are degraded with it and cut off again."""
+    shuffle: bool = False
+    """Whether the ``stages`` come in any order."""
+
+    def __post_init__(self) -> None:
+        """Check what a single value cannot say."""
+        _at_least(0, margin=self.margin)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StageOptions:
+    """What every stage of ``degrade`` has besides ``of``, the list of degradations of which one is chosen."""
+
+    name: str | None = None
+    """What previews call it."""
+    probability: float = 1.0
+    """How likely it is that one of its degradations is applied to a sample."""
+    group: str = ""
+    """Stages of one group stay together where the order is random."""
+
+    def __post_init__(self) -> None:
+        """Check what a single value cannot say."""
+        if not 0 <= self.probability <= 1:
+            raise ValueError(f"probability: expected 0 to 1, found {self.probability:g}")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ChoiceOptions:
+    """What every degradation of a stage may have besides its own arguments."""
+
+    weight: float = 1.0
+    """How often it is chosen, relative to the others."""
+
+    def __post_init__(self) -> None:
+        """Check what a single value cannot say."""
+        _at_least(0, weight=self.weight)
+
+
 SECTIONS: Mapping[str, type] = {
     "train": TrainOptions,
     "validate": ValidateOptions,
@@ -393,6 +446,7 @@ SECTIONS: Mapping[str, type] = {
     "path": PathOptions,
     "ema": EMAOptions,
     "swa": SWAOptions,
+    "degrade": DegradeOptions,
     "test": TestOptions,
 }
 """Sections of fixed options by name; the others hold components."""

@@ -110,11 +110,12 @@ class Planner:
         own = _fields(cls)
         return self.options(cls, section.only(own)), section.without(*own)
 
-    def entries(self, key: str) -> list[Section]:
-        """The entries of a section of the file that is a list."""
-        value = self.file.get(key) or []
+    def entries(self, key: str, section: Section | None = None) -> list[Section]:
+        """The entries of a list of sections, which stands in a section or at the top of the file."""
+        section = self.file if section is None else section
+        value = section.get(key) or []
         if not isinstance(value, list) or not all(isinstance(v, Section) for v in value):
-            place = self.file.where(key)
+            place = section.where(key)
             self.error(place, f"{key}: expected a list of entries such as - {{type: l1}}, found {value!r}")
             return []
         return value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Collection, Sequence
 from pathlib import Path
@@ -188,6 +189,8 @@ def _enter(target: Any, key: str, place: str) -> Any:
 
 def plain(value: Any) -> Any:
     """``value`` with sections as plain dicts: for JSON, YAML and states."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return plain(dataclasses.asdict(value))
     if isinstance(value, dict):
         return {k: plain(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):

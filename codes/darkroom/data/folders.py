@@ -6,21 +6,19 @@ import difflib
 import os
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 from ..core.errors import DataError
 from .images import IMAGE_SUFFIXES
+from .listing import list_folder, natural
+from .lmdb_folder import is_lmdb, list_lmdb
+
+__all__ = ["Pairing", "list_by_root", "list_images", "natural", "nearby", "pair", "some"]
 
 _NAMES_SHOWN = 10
-
-
-def natural(name: str) -> list[tuple[int, int, str]]:
-    """Sort key by which ``img2`` comes before ``img10``, whatever the case of the letters."""
-    parts = re.split(r"(\d+)", name.casefold())
-    return [(0, int(p), p) if p.isdecimal() else (1, 0, p) for p in parts if p]
 
 
 def some(names: Iterable[object], shown: int = _NAMES_SHOWN) -> str:
@@ -51,9 +49,11 @@ def _list_root(root: Path, seen: set[str]) -> list[Path]:
     if not root.exists():
         raise DataError(f"there is no {root}.{nearby(root)}")
     if root.is_file():
-        found = [(root, os.path.realpath(root))]
+        found = [(str(root), os.path.realpath(root))]
+    elif is_lmdb(root):
+        found = [(str(path), f"{os.path.realpath(root)}{os.sep}{path.relative_to(root)}") for path in list_lmdb(root)]
     else:
-        found = sorted(_walk(root), key=lambda f: natural(f[0].relative_to(root).as_posix()))
+        found = list(list_folder(root).paths(str(root)))
     if not found:
         held = some(sorted(p.name for p in root.iterdir()), 5)
         endings = " ".join(sorted(IMAGE_SUFFIXES))
@@ -62,30 +62,8 @@ def _list_root(root: Path, seen: set[str]) -> list[Path]:
     for path, real in found:
         if real not in seen:
             seen.add(real)
-            new.append(path)
+            new.append(Path(path))
     return new
-
-
-def _walk(root: Path) -> Iterator[tuple[Path, str]]:
-    """Images below ``root`` and where they really are; no folder is entered through a link twice, nor in circles."""
-    folders, entered = [str(root)], {os.path.realpath(root)}
-    while folders:
-        folder = folders.pop()
-        really = os.path.realpath(folder)
-        try:
-            entries = list(os.scandir(folder))
-        except PermissionError as error:
-            raise DataError(f"{folder} may not be read: {error.strerror}") from None
-        for entry in entries:
-            if entry.name.startswith(".") or entry.name == "__MACOSX":
-                continue
-            real = os.path.realpath(entry.path) if entry.is_symlink() else f"{really}{os.sep}{entry.name}"
-            if entry.is_dir():
-                if not entry.is_symlink() or real not in entered:
-                    entered.add(real)
-                    folders.append(entry.path)
-            elif Path(entry.name).suffix.lower() in IMAGE_SUFFIXES:
-                yield Path(entry.path), real
 
 
 def nearby(path: Path) -> str:
@@ -183,6 +161,8 @@ def pair(target_roots: Sequence[Path | str], input_roots: Sequence[Path | str], 
     taken: set[Path] = set()
     ambiguous = {}
     for key in _KEYS:
+        if len(found) == len(targets):
+            break
         by_key = _grouped(inputs, key)
         for name, group in _grouped(targets, key).items():
             candidates = _of_scale(by_key.get(name, []), scale)
@@ -204,7 +184,9 @@ def _entries(roots: Sequence[Path | str], by_root: bool) -> list[_Entry]:
     for number, (given, images) in enumerate(zip(roots, list_by_root(roots), strict=True)):
         root = Path(given).expanduser()
         base = root.parent if root.is_file() else root
-        out += [_Entry(path, number if by_root else 0, path.relative_to(base).as_posix()) for path in images]
+        skip = len(str(base / "_")) - 1
+        belongs = number if by_root else 0
+        out += [_Entry(path, belongs, str(path)[skip:].replace(os.sep, "/")) for path in images]
     return out
 
 

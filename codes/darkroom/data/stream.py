@@ -5,19 +5,21 @@ draw d = (n * world + rank) * batch_size + i of the run. It takes its image from
 random numbers from a generator of its own. Both come from Philox, whose streams are addressed by a key: J. Salmon et
 al., "Parallel Random Numbers: As Easy as 1, 2, 3", SC 2011.
 
-Of a dataset of several groups, the micro-batches n of all processes come from one group, chosen at random by its share;
-if c earlier ones came from it, c takes the place of n above, and each group has permutations of its own.
+Of a dataset of several groups, the group of each draw is chosen at random by its share, or that of all draws of the
+micro-batches n of all processes together; and if c earlier draws were of that group, c takes the place of d above in
+choosing the image. Each group has permutations of its own.
 """
 
 from __future__ import annotations
 
 import itertools
 import signal
+import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import cv2
 import numpy as np
@@ -27,7 +29,9 @@ from torch.utils.data import DataLoader, Dataset
 
 from ..core.errors import DataError
 from .dataset import Group, Grouped, ImageDataset, UnreadableImage
+from .degrade.deferred import SOURCE, gathered
 from .folders import some
+from .threads import ThreadBatches, ThreadLoader
 
 UNREADABLE = "unreadable"
 """Key of a batch under which the files are that could not be read, as (path, reason)."""
@@ -39,6 +43,7 @@ _GROUP = 2**40
 _CHOICES = 2**63 + 2**62
 _BLOCK = 2**16
 """Choices of a group that are made at once."""
+_Numbers = np.ndarray[Any, np.dtype[np.int64]]
 
 
 def generator(seed: int, number: int) -> np.random.Generator:
@@ -47,27 +52,56 @@ def generator(seed: int, number: int) -> np.random.Generator:
 
 
 @lru_cache(maxsize=8)
-def order(seed: int, epoch: int, length: int, group: int = 0) -> np.ndarray[Any, np.dtype[np.int64]]:
+def order(seed: int, epoch: int, length: int, group: int = 0) -> _Numbers:
     """The permutation of the ``length`` items of a group in that epoch."""
     return generator(seed, _EPOCHS + group * _GROUP + epoch).permutation(length)
 
 
 @lru_cache(maxsize=4)
-def _choices(seed: int, block: int, shares: tuple[float, ...]) -> np.ndarray[Any, np.dtype[np.intp]]:
-    """The groups of the micro-batches from ``block * _BLOCK`` on."""
+def _choices(seed: int, block: int, shares: tuple[float, ...]) -> _Numbers:
+    """Numbers ``block * _BLOCK`` and following of the groups that are chosen."""
     limits = np.cumsum(shares)
     return np.searchsorted(limits / limits[-1], generator(seed, _CHOICES + block).random(_BLOCK), side="right")
 
 
-def earlier(seed: int, batch: int, shares: tuple[float, ...]) -> list[int]:
-    """How many of the micro-batches before number ``batch`` are of each group."""
+def chosen(seed: int, first: int, count: int, shares: tuple[float, ...]) -> _Numbers:
+    """Numbers ``first`` to ``first + count`` of the groups that are chosen by their shares."""
     if len(shares) == 1:
-        return [batch]
+        return np.zeros(count, np.int64)
+    blocks = range(first // _BLOCK, (first + count - 1) // _BLOCK + 1)
+    start = first - blocks.start * _BLOCK
+    return np.concatenate([_choices(seed, block, shares) for block in blocks])[start : start + count]
+
+
+def earlier(seed: int, first: int, shares: tuple[float, ...]) -> list[int]:
+    """How many of the choices before number ``first`` are of each group."""
+    if len(shares) == 1:
+        return [first]
     counts = np.zeros(len(shares), np.int64)
-    for first in range(0, batch, _BLOCK):
-        choices = _choices(seed, first // _BLOCK, shares)[: batch - first]
-        counts += np.bincount(choices, minlength=len(shares))
+    for start in range(0, first, _BLOCK):
+        counts += np.bincount(_choices(seed, start // _BLOCK, shares)[: first - start], minlength=len(shares))
     return [int(count) for count in counts]
+
+
+class _OneGenerator(threading.local):
+    """A generator for each thread, which is set to the numbers of one sample after the other.
+
+    To make a new one takes ten times as long.
+    """
+
+    def __init__(self) -> None:
+        self._bits = np.random.Philox(key=np.zeros(2, np.uint64))
+        self._state = self._bits.state
+        self._generator = np.random.Generator(self._bits)
+
+    def at(self, seed: int, number: int) -> np.random.Generator:
+        """As ``generator`` makes it; it is good until the next call in this thread."""
+        self._state["state"]["key"][:] = seed % _WORD, number % _WORD
+        self._bits.state = self._state
+        return self._generator
+
+
+_one_generator = _OneGenerator()
 
 
 class Draw(NamedTuple):
@@ -97,22 +131,42 @@ def _ranges(groups: Sequence[Group]) -> list[range]:
 class Batches:
     """The draws of each micro-batch of one process, from the ``start``-th on: the sampler of a ``DataLoader``."""
 
-    def __init__(self, groups: Sequence[Group], batch_size: int, seed: int, rank: int, world: int) -> None:
-        """``groups`` of the dataset; see ``stream`` for the rest."""
+    def __init__(
+        self, groups: Sequence[Group], batch_size: int, seed: int, rank: int, world: int, mixed: bool = False
+    ) -> None:
+        """``groups`` of the dataset, ``mixed`` within a batch or not; see ``stream`` for the rest."""
         self.groups, self.batch_size, self.seed, self.rank, self.world = groups, batch_size, seed, rank, world
-        self.start = 0
+        self.mixed, self.start = mixed, 0
 
     def __iter__(self) -> Iterator[list[Draw]]:
         """Without end."""
         ranges, shares = _ranges(self.groups), tuple(group.share for group in self.groups)
-        counts = earlier(self.seed, self.start, shares)
+        together = self.world * self.batch_size
+        choices, draws_each = (together, 1) if self.mixed else (1, together)
+        counts = [c * draws_each for c in earlier(self.seed, self.start * choices, shares)]
+        own = slice(self.rank * self.batch_size, (self.rank + 1) * self.batch_size)
+        orders: dict[int, tuple[int, _Numbers]] = {}
         for n in itertools.count(self.start):
-            block, place = divmod(n, _BLOCK)
-            group = int(_choices(self.seed, block, shares)[place])
-            first, number = ((m * self.world + self.rank) * self.batch_size for m in (counts[group], n))
-            counts[group] += 1
-            found = draws(self.seed, len(ranges[group]), first, self.batch_size, group)
-            yield [Draw(ranges[group][draw.item], number + i) for i, draw in enumerate(found)]
+            groups = np.repeat(chosen(self.seed, n * choices, choices, shares), draws_each).tolist()
+            found = zip(groups[own], _places(groups, counts)[own], strict=True)
+            items = [self._item(group, place, ranges, orders) for group, place in found]
+            yield [Draw(item, n * together + own.start + i) for i, item in enumerate(items)]
+
+    def _item(self, group: int, place: int, ranges: Sequence[range], orders: dict[int, tuple[int, _Numbers]]) -> int:
+        """The item that is number ``place`` of all that the run takes of a group, whose last order is remembered."""
+        epoch, place = divmod(place, len(ranges[group]))
+        if group not in orders or orders[group][0] != epoch:
+            orders[group] = epoch, order(self.seed, epoch, len(ranges[group]), group)
+        return ranges[group][int(orders[group][1][place])]
+
+
+def _places(groups: Sequence[int], counts: list[int]) -> list[int]:
+    """For each draw how many before it are of its group, ``counts`` of which were before these draws; they go on."""
+    places = []
+    for group in groups:
+        places.append(counts[group])
+        counts[group] += 1
+    return places
 
 
 class _Items(Dataset[dict[str, Any]]):
@@ -129,7 +183,7 @@ class _Items(Dataset[dict[str, Any]]):
         for attempt in range(length):
             place = around[(draw.item - around.start + attempt) % length]
             try:
-                item = self.dataset.item(place, generator(self.seed, draw.number))
+                item = self.dataset.item(place, _one_generator.at(self.seed, draw.number))
             except UnreadableImage as error:
                 broken.append((error.path, error.reason))
             except DataError as error:
@@ -146,7 +200,7 @@ class _Whole(_Items):
     def __getitem__(self, draw: Draw) -> dict[str, Any]:
         """The item with its index."""
         try:
-            item = self.dataset.item(draw.item, generator(self.seed, draw.number))
+            item = self.dataset.item(draw.item, _one_generator.at(self.seed, draw.number))
         except UnreadableImage as error:
             return {UNREADABLE: [(error.path, error.reason)]}
         except DataError as error:
@@ -157,7 +211,8 @@ class _Whole(_Items):
 def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """A batch of items: tensors stacked, ``path`` and other values as lists, all unreadable files in one list.
 
-    Images of 8 bits stay uint8; with one of 16 bits among them, all become float32 in [0, 1].
+    Images of 8 bits stay uint8; with one of 16 bits among them, all become float32 in [0, 1]. Those that are yet to be
+    degraded may differ in size.
 
     Raises:
         DataError: the images of one name differ in size.
@@ -175,11 +230,13 @@ def collate(items: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
 def _stack(name: str, values: list[Any], items: Sequence[Mapping[str, Any]]) -> Any:
     if not isinstance(values[0], Tensor):
         return values
+    if any(v.dtype == torch.uint16 for v in values):
+        values = [_unit(v) for v in values]
+    if name == SOURCE:
+        return gathered(values)
     if any(v.shape != values[0].shape for v in values):
         sizes = some((f"{item['path']} {tuple(v.shape)}" for v, item in zip(values, items, strict=True)), 4)
         raise DataError(f"the images {name!r} of a batch differ in size: {sizes}. Set a crop, or batch_size: 1")
-    if any(v.dtype == torch.uint16 for v in values):
-        values = [_unit(v) for v in values]
     return torch.stack(values)
 
 
@@ -213,12 +270,12 @@ class Stream:
     """Batches of a dataset without end, from any position. Made by ``stream``."""
 
     def __init__(
-        self, loader: DataLoader[Any], sampler: Batches, warn: Callable[[str], None] = lambda message: None
+        self, loader: Iterable[Any], sampler: Batches, warn: Callable[[str], None] = lambda message: None
     ) -> None:
         """``loader`` draws from ``sampler``; ``warn`` is told of each unreadable file once."""
         self.broken: dict[str, str] = {}
         """Reason by path of the files that could not be read so far."""
-        self._loader: DataLoader[Any] | None = loader
+        self._loader: Iterable[Any] | None = loader
         self._sampler = sampler
         self._warn = warn
         self._running: Iterator[Any] | None = None
@@ -234,7 +291,8 @@ class Stream:
             raise RuntimeError("the stream is closed")
         self._sampler.start = start
         self._starts += 1
-        self._running = iter(self._loader)  # workers that run already drop what they had prepared
+        self._end_threads()
+        self._running = iter(self._loader)  # processes that run already drop what they had prepared
         return self._follow(self._starts)
 
     def _follow(self, mine: int) -> Iterator[dict[str, Any]]:
@@ -258,8 +316,13 @@ class Stream:
                 self._warn(f"left out: {path}: {reason}")
 
     def close(self) -> None:
-        """Stop the worker processes; iterators end."""
+        """Stop the workers; iterators end."""
+        self._end_threads()
         self._running = self._loader = None
+
+    def _end_threads(self) -> None:
+        if isinstance(self._running, ThreadBatches):
+            self._running.close()
 
 
 @contextmanager
@@ -294,18 +357,21 @@ def stream(
     prefetch: int = 2,
     warn: Callable[[str], None] = lambda message: None,
     context: str | None = None,
+    workers_are: Literal["processes", "threads"] = "processes",
 ) -> Stream:
     """The samples of a run in shuffled epochs, for process ``rank`` of ``world``.
 
-    ``workers`` processes each prepare ``prefetch`` batches ahead, started by ``context`` (``fork``, ``spawn``;
-    default: the platform's). A batch has the dataset's tensors (B, C, H, W), uint8 unless its files have 16 bits,
-    ``path``, a list of B names, and ``unreadable``, a list of (path, reason) of files that were replaced by the next
-    readable ones; ``warn`` is told of each such file once.
+    ``workers`` processes or threads each prepare ``prefetch`` batches ahead; processes are started by ``context``
+    (``fork``, ``spawn``; default: the platform's). All make the same batches. A batch has the dataset's tensors
+    (B, C, H, W), uint8 unless its files have 16 bits, ``path``, a list of B names, and ``unreadable``, a list of
+    (path, reason) of files that were replaced by the next readable ones; ``warn`` is told of each such file once.
 
     Raises:
         DataError: the dataset is empty.
         ValueError: a number below its least value.
     """
+    if workers_are not in ("processes", "threads"):
+        raise ValueError(f"workers_are: expected processes or threads, found {workers_are!r}")
     for name, value, least in (("batch_size", batch_size, 1), ("workers", workers, 0), ("prefetch", prefetch, 1)):
         if value < least:
             raise ValueError(f"{name}: expected at least {least}, found {value}")
@@ -313,8 +379,14 @@ def stream(
         raise ValueError(f"rank: expected 0 to {world - 1}, found {rank}")
     if not len(dataset):
         raise DataError("the dataset has no items")
-    sampler = Batches(groups_of(dataset), batch_size, seed, rank, world)
-    loader = _loader(_Items(dataset, seed), sampler, workers, prefetch, pin_memory, context)
+    mixed = isinstance(dataset, Grouped) and dataset.mixed
+    sampler = Batches(groups_of(dataset), batch_size, seed, rank, world, mixed)
+    items = _Items(dataset, seed)
+    loader: Iterable[Any]
+    if workers and workers_are == "threads":
+        loader = ThreadLoader(sampler, items.__getitem__, _collate_safely, workers, prefetch, pin_memory)
+    else:
+        loader = _loader(items, sampler, workers, prefetch, pin_memory, context)
     return Stream(loader, sampler, warn)
 
 

@@ -47,3 +47,17 @@ def sheet(rows: Sequence[Sequence[Cell]], title: str = "") -> np.ndarray:
 def enlarged(image: np.ndarray, factor: int) -> np.ndarray:
     """Each pixel of an (H, W, C) image as ``factor`` x ``factor`` pixels."""
     return image.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def panel(lines: Sequence[str], height: int) -> np.ndarray:
+    """An (H, W, 3) uint8 picture of lines of text, at least ``height`` high."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    font = ImageFont.load_default(12)
+    step = 15
+    width = max([round(font.getlength(line)) for line in lines] + [1])
+    picture = Image.new("RGB", (width + _MARGIN, max(height, step * len(lines))), "white")
+    draw = ImageDraw.Draw(picture)
+    for n, line in enumerate(lines):
+        draw.text((0, n * step), line, "black", font)
+    return np.asarray(picture)

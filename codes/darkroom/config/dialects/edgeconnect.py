@@ -261,6 +261,6 @@ def _logger(config: Config, phase: int, folder: Path) -> dict[str, Any]:
     found: dict[str, Any] = {"every": config.every("PRINT_INTERVAL"), "tensorboard": False}
     if not config["LOG_INTERVAL"]:
         return found
-    numbers = NUMBERS[1] if phase == 1 else (*NUMBERS[2], *(NUMBERS[1] if phase == 4 else ()))
+    numbers = {1: NUMBERS[1], 4: (*NUMBERS[1], *NUMBERS[2])}.get(phase, NUMBERS[2])
     found |= {"numbers": list(numbers), "numbers_every": config["LOG_INTERVAL"]}
     return found | {"numbers_file": str(folder / f"log_{NAMES[phase]}.dat")}

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ..options import LoaderOptions
 from ..source import Section
 from ..typed import hints
+from . import trainner_degrade as degrade
 from . import trainner_methods as methods
 from . import trainner_translation as translation
-from .rules import Belongs, Combined, OnlyFor, Refused, Rule, Table, Takes, later, lower
+from .rules import Belongs, Combined, OnlyFor, Refused, Table, Takes, copied, home, later, lower
 
 MODES = {
     **dict.fromkeys(("aligned", "lrhr", "lrhrotf", "lrhrc"), "aligned"),
@@ -21,10 +21,10 @@ MODES = {
     "paired": "paired",
     "unaligned": "unaligned",
     "concat_unaligned": "concat_unaligned",
+    **dict.fromkeys(("concat_aligned", "concat_lrhr", "concat_lrhrotf", "concat_lrhrc"), "aligned"),
 }
 """Documented modes of the datasets that there are."""
 MODES_LATER = (
-    "concat_aligned",
     "vlrhr",
     "vlr",
     "dvd",
@@ -44,10 +44,12 @@ KERNELS = {
     },
 }
 """Documented names of the antialiased kernels."""
-KERNELS_LATER = (
-    "nearest", "cv2_nearest", "cv2_linear", "cv2_cubic", "area", "cv2_area", "cv2_lanczos4", "cv2_linear_exact",
-    "nearest_aligned", "down_up", "realistic",
-)  # fmt: skip
+PLAIN_KERNELS = {
+    **{name: name for name in ("nearest", "area", "cv2_linear", "cv2_linear_exact", "cv2_cubic", "cv2_lanczos4")},
+    "cv2_nearest": "nearest",
+    "cv2_area": "area",
+}
+"""Documented names of OpenCV's kernels, which are not antialiased but for ``area``."""
 
 _VIDEO = "belongs to video models, which are not in this version; remove it"
 _WHOLE = "is for training; images are validated and tested whole, as they are; remove it"
@@ -70,6 +72,8 @@ OWN: Table = {
     "category": Takes("category", str),
     "subset_file": Takes("subset_file", str),
     "limit": Takes("limit", int),
+    **{key: Takes(key) for key in ("batches_from", "misfit", "shrink", "shrink_kernel", "input_color", "target_color")},
+    **{key: Takes(key, float) for key in ("ignore_input", "swap", "rotate_free")},
     **{key: Takes(key) for key in ("combined", "a", "b", "weights", "multiple_of", "none", "antialias")},
     **{key: Takes(key, int) for key in ("input_channels", "target_channels")},
     "serial": Takes("serial", bool),
@@ -79,15 +83,23 @@ SHARED = ("preprocess", "load_size", "crop_size", "center_crop_size", "aspect_ra
 """Documented keys that the datasets of image-to-image models have natively too."""
 
 
-def _roots(value: Any) -> list[str]:
-    """Folders, of which one may be written without a list."""
-    roots = [value] if isinstance(value, str) else value
-    if not isinstance(roots, list) or not all(isinstance(r, str) for r in roots):
+def _roots(value: Any) -> list[Any]:
+    """Folders, of which one may be written without a list; those with a weight stay as they are."""
+    roots = [value] if isinstance(value, (str, Section)) else value
+    if not isinstance(roots, list) or not all(isinstance(r, (str, Section)) for r in roots):
         raise ValueError(f"expected a folder or a list of folders, found {value!r}")
-    lmdb = next((r for r in roots if r.lower().rstrip("/\\").endswith(".lmdb")), None)
-    if lmdb is not None:
-        raise ValueError(f"{lmdb!r}: LMDB is not in this version yet; write the folder of the images")
-    return [str(Path(r).expanduser()) if r.startswith("~") else r for r in roots]
+    return [home(root) if isinstance(root, str) else copied(root) for root in roots]
+
+
+def _misfit(value: str) -> str:
+    return {"reshape_lr": "resize_input", "reshape_hr": "resize_target"}.get(value.lower(), "make")
+
+
+def _color(value: str) -> str:
+    known = {"rgb": "rgb", "y": "y", "gray": "gray", "grey": "gray", "rgb-lab": "lab", "lab-rgb": "lab_to_rgb"}
+    if value.lower() not in known:
+        raise ValueError(f"expected y, gray, RGB, RGB-LAB or LAB-RGB, found {value!r}")
+    return known[value.lower()]
 
 
 def _small(value: str) -> str:
@@ -96,6 +108,7 @@ def _small(value: str) -> str:
     return value.lower()
 
 
+_SWAPS = ("rand_flip_LR_HR", "rand_flip_A_B")
 _SIDES = ("target", "input", "combined")
 _ROOTS: Table = {
     **{f"dataroot_{name}": Takes("target", Any, _roots) for name in ("HR", "B", "gt")},
@@ -106,8 +119,6 @@ _ROOTS: Table = {
     "dataroot_HR_bg": Takes("background", Any, _roots),
     "dataroot_seg": Takes("maps", Any, _roots),
     "dataroot_ref": later("a reference image"),
-    "dataroot_kernels": later("downscaling with estimated kernels"),
-    "realk_scale": Belongs("dataroot_kernels"),
     "subset_file_LR": Refused("inputs are found by the names of their targets; write subset_file only"),
 }
 
@@ -127,13 +138,11 @@ _COMMON: Table = {
     "normalization_mean": Belongs("toTensor_method"),
     "normalization_std": Belongs("toTensor_method"),
     "normalize_first": Belongs("toTensor_method"),
-    "color": later("converting colours (RGB is what you get)", "rgb"),
-    **{f"color_{x}": later("converting colours (RGB is what you get)", "rgb") for x in ("LR", "HR", "A", "B")},
+    "color": Combined("input_color, target_color", str),
+    **{f"color_{x}": Takes("input_color", str, _color) for x in ("LR", "A")},
+    **{f"color_{x}": Takes("target_color", str, _color) for x in ("HR", "B")},
     "lr_downscale": Combined("kernel", bool),
     "lr_downscale_types": Combined("kernel"),
-    "rand_flip_LR_HR": later("swapping input and target"),
-    "rand_flip_A_B": later("swapping input and target"),
-    "flip_chance": Belongs("rand_flip_LR_HR"),
     "serial_batches": Takes("serial", bool),
     "sampler_weights": Takes("weights", list[float]),
     "quant": methods.QUANT,
@@ -145,44 +154,6 @@ _COMMON: Table = {
     **{f"dataroot_{part}": Refused(_VIDEO) for part in ("in", "top", "bottom", "progressive")},
 }
 
-
-def _feature(why: str, *keys: str, **parameters: str) -> dict[str, Rule]:
-    """Keys that switch on a feature of a later version, and its ``parameters`` with the key that each belongs to."""
-    return {**{key: later(why) for key in keys}, **{key: Belongs(needs) for key, needs in parameters.items()}}
-
-
-_DEGRADATIONS: Table = {
-    **_feature("degrading on the fly with presets", "augs_strategy", "aug_configs"),
-    **{f"{kind}_{what}_preset": later("presets") for kind in ("add", "base") for what in ("blur", "resize", "noise")},
-    "resize_strat": later("resizing among the degradations", "pre"),
-    **_feature("ignoring the input now and then", "aug_downscale"),
-    **_feature(
-        "more than one downscaling", "lr_downscale2", "final_scale",
-        lr_downscale_types2="lr_downscale2", final_scale_types="final_scale",
-    ),
-    "down_up_types": later("downscaling by enlarging"),
-    **_feature(
-        "blurring the input", "lr_blur", "lr_blur2", "final_blur",
-        lr_blur_types="lr_blur", blur_prob="lr_blur", lr_blur_types2="lr_blur2", blur_prob2="lr_blur2",
-        final_blur_prob="final_blur",
-    ),
-    **_feature(
-        "adding noise", "lr_noise", "lr_noise2", "hr_noise", "noise_data",
-        lr_noise_types="lr_noise", lr_noise_types2="lr_noise2", hr_noise_types="hr_noise", noise_data_size="noise_data",
-    ),
-    **_feature("compressing the input", "compression", "final_compression"),
-    **_feature("shuffling degradations", "shuffle_degradations"),
-    **_feature("colour fringes", "lr_fringes", lr_fringes_chance="lr_fringes"),
-    **_feature(
-        "adjusting levels", "lr_auto_levels", "hr_auto_levels", "auto_levels",
-        lr_rand_auto_levels="lr_auto_levels", hr_rand_auto_levels="hr_auto_levels", rand_auto_levels="auto_levels",
-    ),
-    **_feature(
-        "sharpening", "lr_unsharp_mask", "hr_unsharp_mask",
-        lr_rand_unsharp="lr_unsharp_mask", hr_rand_unsharp="hr_unsharp_mask",
-    ),
-    **_feature("cutting out", "lr_cutout", "lr_erasing", lr_cutout_p="lr_cutout", lr_erasing_p="lr_erasing"),
-}  # fmt: skip
 
 _SIZES: Table = {
     "preprocess": Combined("preprocess", str),
@@ -198,19 +169,22 @@ _GEOMETRY: Table = {
     **_SIZES,
     "use_flip": Takes("flip", bool),
     "use_rot": Takes("rotate", bool),
-    "use_hrrot": later("rotating by any angle"),
+    "use_hrrot": Takes("rotate_free", bool, lambda on: 0.5 if on else 0.0),
     "pre_crop": Refused("only the crop of an input is ever computed; remove it"),
-    **_feature(
-        "downscaling the target", "hr_downscale", hr_downscale_amt="hr_downscale", hr_downscale_types="hr_downscale"
-    ),
-    "shape_change": Refused("an input whose size does not fit its target is an error; remove it"),
+    "hr_downscale": Combined("shrink", bool),
+    "hr_downscale_amt": Combined("shrink", float | list[float], needs="hr_downscale"),
+    "hr_downscale_types": Combined("shrink_kernel", needs="hr_downscale"),
+    "aug_downscale": Takes("ignore_input", float),
+    **{key: Combined("swap", bool) for key in _SWAPS},
+    "flip_chance": Combined("swap", float),
+    "shape_change": Takes("misfit", str, _misfit),
     "pad_mode": Refused("small images are padded with their mirror image; remove it"),
 }
 
 TRAIN: Table = {
     **_COMMON,
     **_GEOMETRY,
-    **_DEGRADATIONS,
+    **degrade.KEYS,
     "batch_size": Takes("batch_size", int),
     "virtual_batch_size": Combined("train.accumulate", int),
     "use_shuffle": Combined("nothing: always on", bool),
@@ -219,7 +193,7 @@ TRAIN: Table = {
 
 WHOLE: Table = {
     **_COMMON,
-    **{key: Refused(_WHOLE) for key in (*_GEOMETRY, *_DEGRADATIONS, "virtual_batch_size", "crop", "flip", "rotate")},
+    **{key: Refused(_WHOLE) for key in (*_GEOMETRY, *degrade.KEYS, "virtual_batch_size", "crop", "flip", "rotate")},
     "batch_size": Refused("is for training; whole images are taken one at a time; remove it", (1,)),
     "use_shuffle": Refused("is for training; images are validated and tested in their order; remove it"),
 }
@@ -239,14 +213,20 @@ _SIZES_HOME = _RESIZED, "image-to-image datasets, such as mode unaligned"
 _PAIRS_HOME = ("paired",), "pairs of images of one size, mode aligned"
 _MAPS_HOME = ("segmented",), "mode LRHRseg_bg"
 _SMALLER_HOME = ("aligned", "segmented"), "datasets whose inputs are smaller than their targets"
+_ALIGNED_HOME = ("aligned",), "mode aligned, for super-resolution and restoration"
+_ALIGNED_ONLY = (
+    *degrade.KEYS, *_SWAPS, "flip_chance", "aug_downscale", "use_hrrot", "hr_downscale", "hr_downscale_amt",
+    "hr_downscale_types", "shape_change", "color", "color_LR", "color_HR", "color_A", "color_B",
+)  # fmt: skip
 HOMES: Mapping[str, tuple[tuple[str, ...], str]] = {
     **dict.fromkeys(("load_size", "center_crop_size", "aspect_ratio", "default_none"), _SIZES_HOME),
     **dict.fromkeys(("dataroot_AB", "dataroot"), _PAIRS_HOME),
     **dict.fromkeys(("dataroot_HR_bg", "dataroot_seg"), _MAPS_HOME),
+    **dict.fromkeys(_ALIGNED_ONLY, _ALIGNED_HOME),
     **dict.fromkeys(("lr_downscale", "lr_downscale_types"), _SMALLER_HOME),
     "subset_file": (("aligned", "segmented", "paired"), "pairs of images, mode aligned"),
     "serial_batches": (translation.UNALIGNED, "mode unaligned or concat_unaligned"),
-    "sampler_weights": (("concat_unaligned",), "mode concat_unaligned"),
+    "sampler_weights": (("concat_unaligned", "aligned"), "mode concat_unaligned or concat_aligned"),
 }
 """Keys that belong to some datasets only: their types, and what to call them."""
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from typing import Any
 
 from ...core.registry import did_you_mean
 from ..options import LoaderOptions
 from ..source import Section
 from . import trainner_data as data
+from . import trainner_degrade as degrade
 from . import trainner_translation as translation
 from .rules import Job, copied, is_off, lower, method
+from .trainner_presets import weighted
 
 
 def dataset(job: Job, name: str, others: Mapping[str, Collection[str]], *, training: bool) -> None:
@@ -43,6 +46,8 @@ def dataset(job: Job, name: str, others: Mapping[str, Collection[str]], *, train
             _resized(inner, section, kind)
         else:
             _scaled(inner, section, path, learnt=learnt)
+        if learnt and kind == "aligned":
+            degrade.degradations(job, section, inner, {**data.KERNELS, **data.PLAIN_KERNELS})
     signed = job.read(section, "znorm", bool) if translated else None
     if signed is not None:
         job.put("model.signed" if training else "test.signed", signed, section.where("znorm"), "znorm")
@@ -197,8 +202,12 @@ def _scaled(inner: Job, section: Section, path: str, *, learnt: bool) -> None:
         if channels is not None:
             inner.put("channels", channels, section.where(name), name)
     _kernel(inner, section, learnt)
+    _colors(inner, section)
     if learnt:
         _check_preprocess(inner, section, scale)
+        _target_sizes(inner, section)
+        _swap(inner, section)
+        _concatenated(inner, section)
         if native["type"] == "segmented" and not {"input", "shrink"} & {*native}:
             inner.put("shrink", [1.0, 0.9, 0.8, 0.7, 0.6, 0.5], section.where(), "mode")
     elif native.pop("background", None):
@@ -231,32 +240,86 @@ def _limit(inner: Job, section: Section) -> None:
         inner.put("limit", limit, section.where(key), key)
 
 
+def _colors(inner: Job, section: Section) -> None:
+    """``color`` is that of both images."""
+    if section.get("color") is not None:
+        for side in ("color_LR", "color_HR"):
+            if section.get(side) is None:
+                rule = data.TRAIN[side]
+                said = Section.make(section.where(), {side: section["color"]}, {side: section.where("color")})
+                rule.apply(inner, said, side)
+
+
+def _target_sizes(inner: Job, section: Section) -> None:
+    """``hr_downscale``: targets are made smaller by one of several factors."""
+    if not inner.read(section, "hr_downscale", bool, False):
+        return
+    factors = inner.read(section, "hr_downscale_amt", float | list[float], 2.0)
+    factors = factors if isinstance(factors, list) else [factors]
+    key = "hr_downscale_amt" if "hr_downscale_amt" in section else "hr_downscale"
+    if not factors or min(factors) < 1:
+        inner.error(section.where(key), f"{key}: expected factors of 1 or more, found {factors}")
+    else:
+        inner.put("shrink", [1 / factor for factor in factors], section.where(key), key)
+    kernels = _kernel_shares(inner, section, "hr_downscale_types", False)
+    if kernels:
+        inner.put("shrink_kernel", list(kernels), section.where("hr_downscale_types"), "hr_downscale_types")
+
+
+def _swap(inner: Job, section: Section) -> None:
+    """``rand_flip_LR_HR``: now and then input and target change places."""
+    key = next((k for k in ("rand_flip_LR_HR", "rand_flip_A_B") if not is_off(section.get(k))), None)
+    if key is not None:
+        inner.put("swap", inner.read(section, "flip_chance", float, 0.05), section.where(key), key)
+
+
+def _concatenated(inner: Job, section: Section) -> None:
+    """``concat_aligned``: the samples of a batch are of one folder, which is chosen by ``sampler_weights``."""
+    if not str(section.get("mode", "")).lower().startswith("concat_"):
+        if "weights" in inner.native:
+            inner.error(inner.native.where("weights"), "sampler_weights: belongs to mode concat_aligned; remove it")
+        return
+    place = section.where("mode")
+    inner.put("batches_from", "one", place, "mode")
+    targets, weights = inner.native.get("target"), inner.native.pop("weights", None)
+    if not isinstance(targets, list) or weights is None:
+        return
+    at = section.where("sampler_weights")
+    if len(weights) != len(targets):
+        inner.error(at, f"sampler_weights: expected one for each of {len(targets)} folders, found {len(weights)}")
+        return
+    pairs = zip(targets, weights, strict=True)
+    folders = [Section.make(at, {"path": path, "weight": weight}) for path, weight in pairs]
+    inner.native.put("target", folders, inner.native.where("target"), inner.native.named("target"))
+
+
 def _kernel(inner: Job, section: Section, learnt: bool) -> None:
     """Algorithms count unless ``lr_downscale`` is off; then inputs that no file has are still made, with cubic."""
-    key, names = "lr_downscale_types", section.get("lr_downscale_types")
-    switch = inner.read(section, "lr_downscale", bool)
-    if switch is False:
+    key = "lr_downscale_types"
+    if inner.read(section, "lr_downscale", bool) is False:
         if "input" not in inner.native and "target" in inner.native:
             inner.note(section.where("lr_downscale"), "there are no inputs in files: they are made from the targets")
         return
-    if is_off(names):
+    kernels = _kernel_shares(inner, section, key, learnt)
+    if not kernels:
         return
-    if isinstance(names, Section) and len({*map(repr, names.values())}) > 1:
-        inner.error(section.where(key), f"{key}: weights of algorithms are not in this version yet; write a list")
-    listed = [names] if isinstance(names, str) else list(names) if isinstance(names, (list, Section)) else [repr(names)]
-    kernels = []
-    for name in map(str, listed):
-        kernel = data.KERNELS.get(name.lower())
-        if kernel is None:
-            known = f"There are: {', '.join(data.KERNELS)}"
-            why = "is not in this version yet" if name.lower() in data.KERNELS_LATER else "is no algorithm"
-            inner.error(section.where(key), f"{key}: {name} {why}.{did_you_mean(name.lower(), data.KERNELS)} {known}")
-        elif kernel not in kernels:
-            kernels.append(kernel)
     if len(kernels) > 1 and not learnt:
-        inner.note(section.where(key), f"{key}: all images are downscaled with the first one, {kernels[0]}")
-    if kernels:
-        inner.put("kernel", kernels[0] if len(kernels) == 1 else kernels, section.where(key), key)
+        inner.note(section.where(key), f"{key}: all images are downscaled with the first one, {next(iter(kernels))}")
+    values: Any = list(kernels) if len({*kernels.values()}) == 1 else Section.make(section.where(key), {**kernels})
+    inner.put("kernel", values[0] if len(kernels) == 1 else values, section.where(key), key)
+
+
+def _kernel_shares(inner: Job, section: Section, key: str, learnt: bool) -> dict[str, float]:
+    """Native kernels that a key names, and how often each is taken; those that are stages of ``degrade`` are not."""
+    known = {**data.KERNELS, **data.PLAIN_KERNELS}
+    kernels: dict[str, float] = {}
+    for name, share in weighted(inner, key, section.get(key), section.where(key)).items():
+        if name in known:
+            kernels[known[name]] = kernels.get(known[name], 0) + share
+        elif not (learnt and name in (*degrade.RESIZES, "clean")):
+            hint = did_you_mean(name, known)
+            inner.error(section.where(key), f"{key}: {name} is no algorithm.{hint} There are: {', '.join(known)}")
+    return kernels
 
 
 def accumulation(job: Job) -> None:

@@ -28,6 +28,7 @@ MODELS_LATER = ("vsr", "vsrgan", "dvd", "pbr")
 NATIVE = (
     "losses",
     "batch_augment",
+    "degrade",
     "phases",
     "ema",
     "swa",

@@ -1,0 +1,164 @@
+"""Samples per second that a dataset makes: from PNG, JPEG and packed pixels, in line, in a thread and in a process.
+
+    python benchmarks/data.py --seconds 2 --rounds 3
+
+Sources are 480 x 480 crops of free photographs with their inputs at a quarter of the size, cropped to 128 or 256, flipped
+and turned, in batches of 16. OpenCV and torch are held to one thread, so in line and in a thread the figures are those of
+one core. ``wall`` is what a training would get; ``core`` divides by the time that this process spent on a core instead,
+which matters where others share the machine (a worker process is not counted, hence it has none). Other rows: the time
+to list a folder of many files, anew and from the cache.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import torch
+
+from darkroom.data import listing
+from darkroom.data.aligned import Aligned
+from darkroom.data.dataset import ImageDataset
+from darkroom.data.folders import list_images
+from darkroom.data.images import Picture, read, write
+from darkroom.data.pack import PackedReader
+from darkroom.data.packing import pack
+from darkroom.data.photographs import write_sample
+from darkroom.data.stream import stream
+from darkroom.filters.resize import resize_uint8
+
+SIDE, SCALE, BATCH, WARM = 480, 4, 16, 3
+WORKERS = {"in line": (0, "threads"), "1 thread": (1, "threads"), "1 process": (1, "processes")}
+
+
+class Source(NamedTuple):
+    """Where the images come from."""
+
+    name: str
+    high: str
+    low: str
+    reader: Callable[[str], Picture]
+
+
+Make = Callable[[Source, int], ImageDataset]
+"""Of a source and the side of the crop."""
+
+
+def pairs(source: Source, crop: int) -> ImageDataset:
+    """Targets with inputs that are there."""
+    return Aligned(source.high, source.low, crop=crop, scale=SCALE, flip=True, rotate=True, reader=source.reader)
+
+
+def made(source: Source, crop: int) -> ImageDataset:
+    """Targets whose inputs are made by MATLAB's bicubic."""
+    return Aligned(source.high, crop=crop, scale=SCALE, flip=True, rotate=True, reader=source.reader)
+
+
+MAKERS: Sequence[tuple[str, Make, Sequence[int]]] = (
+    ("pairs", pairs, (128, 256)),
+    ("input made", made, (128,)),
+)
+"""What is measured: its name, how it is made, and the sides of its crops. Rows of degradations are entries here."""
+
+
+def prepare(folder: Path, count: int) -> list[Source]:
+    """The sources, of the same pixels but for JPEG."""
+    write_sample(folder / "sample")
+    photographs = [read(path).pixels for path in list_images([folder / "sample"])]
+    rng = np.random.default_rng(0)
+    for suffix in ("png", "jpg"):
+        for part in ("HR", "LR"):
+            (folder / suffix / part).mkdir(parents=True)
+    for n in range(count):
+        whole = photographs[n % len(photographs)]
+        factor = max(SIDE / min(whole.shape[:2]), rng.uniform(0.6, 1.0))
+        whole = cv2.resize(whole, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+        top, left = (int(rng.integers(side - SIDE + 1)) for side in whole.shape[:2])
+        high = np.ascontiguousarray(whole[top : top + SIDE, left : left + SIDE])
+        for suffix in ("png", "jpg"):
+            write(folder / suffix / "HR" / f"{n}.{suffix}", high)
+            write(folder / suffix / "LR" / f"{n}.{suffix}", resize_uint8(high, 1 / SCALE))
+    roots = {suffix: (str(folder / suffix / "HR"), str(folder / suffix / "LR")) for suffix in ("png", "jpg")}
+    start = time.perf_counter()
+    done = pack(roots["png"], folder / "store", threads=1)
+    print(f"packed {done.new} images in {time.perf_counter() - start:.1f} s with one thread")
+    return [
+        Source("PNG", *roots["png"], read),
+        Source("JPEG q95", *roots["jpg"], read),
+        Source("packed", *roots["png"], PackedReader(folder / "store", roots["png"])),
+    ]
+
+
+def rates(dataset: ImageDataset, workers: int, workers_are: str, seconds: float) -> tuple[float, float]:
+    """Samples per second, and per second of this process on a core."""
+    data = stream(dataset, BATCH, 0, workers=workers, workers_are=workers_are, prefetch=4)
+    batches = data.batches()
+    for _ in range(WARM + 4 * workers):  # what was prepared ahead is not measured
+        next(batches)
+    count, start, on_core = 0, time.perf_counter(), time.process_time()
+    while time.perf_counter() < start + seconds:
+        next(batches)
+        count += BATCH
+    wall, core = time.perf_counter() - start, time.process_time() - on_core
+    data.close()
+    return count / wall, count / core
+
+
+def table(sources: Sequence[Source], seconds: float, rounds: int) -> None:
+    """Print the samples per second of everything; medians of the rounds."""
+    heads = "".join(f"{name + ', wall':>16}{'core' if name != '1 process' else '':>8}" for name in WORKERS)
+    print(f"{'samples per second':32}{heads}")
+    for name, make, crops in MAKERS:
+        for crop in crops:
+            for source in sources:
+                dataset, row = make(source, crop), ""
+                for kind, (workers, workers_are) in WORKERS.items():
+                    found = [rates(dataset, workers, workers_are, seconds) for _ in range(rounds)]
+                    wall, core = (statistics.median(values) for values in zip(*found, strict=True))
+                    row += f"{wall:16,.0f}" + (f"{core:8,.0f}" if kind != "1 process" else f"{'':8}")
+                print(f"{f'{name}, {crop}, {source.name}':32}{row}", flush=True)
+
+
+def index(folder: Path, count: int) -> None:
+    """Print how long it takes to list so many files."""
+    for n in range(count):
+        if n % 1000 == 0:
+            (folder / f"part{n // 1000}").mkdir(parents=True)
+        (folder / f"part{n // 1000}" / f"image_{n * 7919 % 1_000_003}_s{n % 1000:03}.png").touch()
+    times = {}
+    for kind, cache in (("anew", ""), ("and kept", str(folder / ".cache")), ("from the cache", str(folder / ".cache"))):
+        os.environ["DARKROOM_CACHE"] = cache
+        listing._SETTLED = 0.0  # the folders are new
+        start = time.process_time()
+        found = len(list_images([folder]))
+        times[kind] = (time.process_time() - start) * 1e6 / found
+    shown = ", ".join(f"{seconds:.1f} s {kind}" for kind, seconds in times.items())
+    print(f"listing of {count:,} files, as of a million: {shown}")
+
+
+def main() -> None:
+    """Measure and print."""
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--seconds", type=float, default=1.0, help="of every measurement")
+    p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--images", type=int, default=64)
+    p.add_argument("--files", type=int, default=50_000, help="to be listed; 0: leave that out")
+    args = p.parse_args()
+    cv2.setNumThreads(0)
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as name:
+        table(prepare(Path(name), args.images), args.seconds, args.rounds)
+        if args.files:
+            index(Path(name, "many"), args.files)
+
+
+if __name__ == "__main__":
+    main()
