@@ -260,6 +260,31 @@ def test_wrong_keys_and_values_are_all_told_with_their_lines(tmp_path):
         assert part in text, part
 
 
+def test_filling_beats_the_mean_colour(pictures, tmp_path):
+    """On another part of the photograph that it learnt from; benchmarks/inpainting.py has photographs of their own."""
+    (tmp_path / "train").mkdir()
+    for n in range(2):
+        (tmp_path / "train" / f"{n}.png").write_bytes((pictures / "photos" / f"photo{n}.png").read_bytes())
+    path = template(2, pictures, tmp_path / "run")
+    fool = "{name: l_d2, type: judged, player: D}"
+    losses = f"losses=[{{name: l_l1, type: masked_l1, to: image, player: G}}, {fool}]"
+    data = {"images": tmp_path / "train", "mask": "block", "masks": [], "size": 64}
+    settings = [f"datasets.train.{key}={value}" for key, value in data.items()]
+    settings += ["optim_G.lr=5e-4", "optim_G.betas=[0.5, 0.99]", "network_G.nf=16", "train.iterations=120"]
+    run = make(path, losses, *settings)
+    run.train()
+    image = torch.from_numpy(np.array(Image.open(pictures / "photos/photo2.png"))).permute(2, 0, 1)[None] / 255
+    mask = torch.zeros(1, 1, 64, 64)
+    mask[..., 16:48, 16:48] = 1
+    edge = torch.zeros_like(mask)
+    merged = run.validate.judge(run.loop, {"image": image, "mask": mask, "edge": edge})["merged"]
+    run.close()
+    known = image * (1 - mask)
+    mean = known.sum((2, 3), keepdim=True) / (1 - mask).sum()
+    error = lambda x: float(((x - image).square() * mask).sum())  # noqa: E731
+    assert error(merged) < error(mean * mask + known)
+
+
 def test_external_edges_strokes_and_original_size(pictures, tmp_path):
     """Edges of files, thinned out by Canny's; holes of a brush; photographs that are neither square nor of one size."""
     from darkroom.filters.canny import canny, gray
@@ -296,6 +321,19 @@ def test_a_check_leaves_no_weights_behind(pictures, tmp_path):
     done = python("train.py", "--model", 1, "--path", tmp_path, "--check")
     assert done.returncode == 0, done.stdout + done.stderr
     assert {file.name for file in tmp_path.iterdir()} == {"config.yml"}
+
+
+def test_without_images_to_validate_with_there_are_no_samples(pictures, tmp_path):
+    """Which is said, not found out after days; and the numbers of both models stand in the published order."""
+    text = CONFIG.format(root=pictures).replace(f"VAL_FLIST: {pictures}/photos\n", "")
+    assert text != CONFIG.format(root=pictures)
+    (tmp_path / "config.yml").write_text(text)
+    options, _ = training_options(tmp_path, 4, [], print)
+    assert any("there are no samples" in note and "VAL_FLIST" in note for note in options.notes)
+    plan = plan_training(options)
+    assert plan.display is None
+    assert plan.logger.numbers[:5] == ("l_d1", "l_g1", "l_fm", "precision", "recall")
+    assert plan.logger.numbers[5:7] == ("l_d2", "l_g2")
 
 
 def test_joint_training_numbers_both_models_above_what_there_is(pictures, tmp_path):

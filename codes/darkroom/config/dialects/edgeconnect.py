@@ -139,7 +139,9 @@ def to_native(file: Section, phase: int, folder: Path, errors: list[str], notes:
         "logger": _logger(config, phase, folder),
         "path": {"root": str(folder)},
     }
-    if config["SAMPLE_INTERVAL"] and "val" in native["datasets"]:
+    if config["SAMPLE_INTERVAL"] and "val" not in native["datasets"]:
+        notes.append(f"{file.where('SAMPLE_INTERVAL')}: there are no samples, as there is no VAL_FLIST to take them of")
+    elif config["SAMPLE_INTERVAL"]:
         samples = {"every": config["SAMPLE_INTERVAL"], "images": config["SAMPLE_SIZE"], "of": "val"}
         native["display"] = {**samples, "folder": str(folder / "samples" / NAMES[phase])}
     places = {name: file.where(key) for name, key in _ORIGINS.items()}
