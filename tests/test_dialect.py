@@ -10,7 +10,8 @@ import yaml
 from test_srflow_model import OPTIONS as SRFLOW
 
 from darkroom.archs import ARCHS
-from darkroom.config.dialects import to_native, trainner, trainner_data
+from darkroom.build.plan import SUPPLIED
+from darkroom.config.dialects import to_native, trainner, trainner_data, trainner_stages
 from darkroom.config.source import parse, plain, strip_comments
 from darkroom.config.typed import parameters
 from darkroom.data import DATASETS
@@ -153,6 +154,27 @@ def test_parameter_of_a_refused_feature(row):
     assert not notes
 
 
+@pytest.mark.parametrize("row", rows("belongs"), ids=lambda row: f"{row[0]}.{row[2]}")
+def test_parameter_of_a_feature_that_nothing_switches_on(row):
+    section, switch, key, value = row
+    before = plain(translate(changed(section, {}))[0])
+    value = plain(flow(f"x: {value}")["x"])
+    native, errors, (note,) = translate(changed(section, {key: value}))
+    assert (plain(native), errors) == (before, [])
+    assert note.startswith("run.yml:")
+    assert f": {key} has no effect, as there is no {switch}" in note
+    native, errors, notes = translate(changed(section, {switch: False, key: value}))
+    assert (plain(native), errors, notes) == (before, [], [])
+
+
+@pytest.mark.parametrize("key", trainner_stages.KEYS)
+def test_degradation_that_is_off(key):
+    before = plain(translate(changed("datasets.train", {}))[0])
+    for off in (None, False, 0, [], ""):
+        native, errors, notes = translate(changed("datasets.train", {key: off}))
+        assert (plain(native), errors, notes) == (before, [], [])
+
+
 def test_adatarget_is_switched_at_the_top():
     for key, value, start in (("atg_start_iter", 300, 300), ("atg_start_iter_rel", 0.5, 500)):
         text = changed("train", {key: value, "D_init_iters": 100})
@@ -204,6 +226,8 @@ def covered():
         found.setdefault(section, set()).add(key)
     for section, _, key in companions():
         found[section].add(key)
+    for section, _, key, _ in rows("belongs"):
+        found[section].add(key)
     found["train"] |= {"atg_start_iter", "atg_start_iter_rel"}
     found[""] |= {"datasets", "path", "logger", "train"}
     srflow = yaml.safe_load(SRFLOW.format(root="."))
@@ -233,16 +257,20 @@ def test_every_key_of_the_dialect_is_tried():
 
 def test_native_keys_of_datasets_are_those_of_the_classes():
     for name in ("aligned", "segmented"):
-        assert {*parameters(DATASETS[name])} <= {*trainner_data.OWN}
+        assert {*parameters(DATASETS[name])} - {*SUPPLIED} <= {*trainner_data.OWN}
     for name in ("single", "paired", "unaligned", "concat_unaligned"):
-        assert {*parameters(DATASETS[name])} <= {*trainner_data.OWN, *trainner_data.SHARED}
+        assert {*parameters(DATASETS[name])} - {*SUPPLIED} <= {*trainner_data.OWN, *trainner_data.SHARED}
     assert {*trainner_data.SHARED} <= {*parameters(DATASETS["paired"])} - {*trainner_data.OWN}
 
 
 def test_kernels_are_those_that_there_are():
     from darkroom.filters.resize import find_kernel
+    from darkroom.filters.resize_taps import NAMES
 
     assert all(find_kernel(kernel) for kernel in trainner_data.KERNELS.values())
+    assert {*trainner_data.KERNELS.values()} | {*trainner_data.PLAIN_KERNELS.values()} <= {*NAMES}
+    assert {*NAMES} <= {*trainner_data.KERNELS, *trainner_data.PLAIN_KERNELS, "nearest_aligned"}
+    assert len(trainner_data.KERNELS) + len(trainner_data.PLAIN_KERNELS) == 33
 
 
 def test_discriminators_that_get_a_size_take_one():

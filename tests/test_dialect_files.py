@@ -8,7 +8,7 @@ import pytest
 from test_dialect import rows
 
 from darkroom.archs import ARCHS
-from darkroom.build.plan import plan_training, read_options
+from darkroom.build.plan import SUPPLIED, plan_training, read_options
 from darkroom.build.testing import plan_testing
 from darkroom.build.training import dump
 from darkroom.config.describe import component_schema
@@ -132,7 +132,7 @@ def test_documented_page_has_every_key_once():
 def test_documented_schema_knows_both_languages():
     native = {"train": {"type": "object", "properties": {"iterations": {"type": "integer"}}}, "seed": {}}
     network = component_schema(ARCHS)
-    schema = documented_schema(native, network, component_schema(DATASETS))["properties"]
+    schema = documented_schema(native, network, component_schema(DATASETS, given=SUPPLIED))["properties"]
     assert {"iterations", "niter", "pixel_criterion"} <= {*schema["train"]["properties"]}
     assert schema["train"]["properties"]["niter"]["anyOf"] == [{"type": "integer"}, {"type": "null"}]
     assert {"use_amp", "suffix", "seed", "datasets"} <= {*schema}

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 TOOLS = {
     "train": ("darkroom.cli.train", "train a model as an option file says"),
     "test": ("darkroom.cli.test", "run a model over folders of images"),
+    "pack": ("darkroom.cli.pack", "decode images once, so that training reads raw pixels"),
     "preview": ("darkroom.cli.preview", "write a sheet of the first samples of a training"),
     "eval": ("darkroom.cli.eval", "measure a folder of images against another"),
     "convert": ("darkroom.cli.convert", "rewrite a weights file for other programs"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
+from typing import Literal
 
 from tqdm import tqdm
 
@@ -17,7 +18,7 @@ from ..data.packing import gigabytes, pack, stored, verify
 from .paths import FOLDERS
 from .plan import TrainPlan
 
-__all__ = ["STORE", "Bar", "list_store", "pack_roots", "roots_of", "verify_store", "write_lmdb"]
+__all__ = ["STORE", "Bar", "kind_of_workers", "list_store", "pack_roots", "roots_of", "verify_store", "write_lmdb"]
 
 _NO_IMAGES = ("maps",)
 
@@ -34,6 +35,14 @@ def roots_of(plan: TrainPlan) -> list[str]:
         elif path.exists():
             roots.append(root)
     return list(dict.fromkeys(roots))
+
+
+def kind_of_workers(plan: TrainPlan) -> Literal["processes", "threads"]:
+    """What reads the training images."""
+    if plan.loader.workers_are != "auto":
+        return plan.loader.workers_are
+    degrades = plan.degrade is not None and plan.degrade.options.run_on == "cpu"
+    return "threads" if plan.run.pack and not degrades else "processes"
 
 
 class Bar:

@@ -23,6 +23,7 @@ from ..core.model import Model
 from ..core.network import Network
 from ..core.phases import PhaseSchedule
 from ..data.dataset import ImageDataset
+from ..data.pack_background import PackInBackground
 from ..data.photographs import write_sample
 from ..data.stream import Stream, prove, stream
 from ..data.survey import refuse_misfits
@@ -39,6 +40,7 @@ from ..inference.weights import save_weights
 from ..optim.averages import Average
 from ..optim.schedules import Plateau
 from .device import choose_device, choose_precision, describe
+from .packing import kind_of_workers, roots_of
 from .parts import (
     check_modules,
     derive_phases,
@@ -73,11 +75,14 @@ class Run:
     progress: Progress
     validate: Validate | None
     experiment: Experiment
+    packing: PackInBackground | None
 
     def train(self) -> None:
         """Train to the end, or until the loop is told to stop; then everything is on the disk."""
         self.report.begin(self.loop)
         self.progress.begin(self.loop)
+        if self.packing is not None:
+            self.packing.start()
         start = time.perf_counter()
         try:
             self.loop.run()
@@ -87,6 +92,8 @@ class Run:
         finally:
             self.progress.close()
             self.stream.close()
+            if self.packing is not None:
+                self.packing.close()
         if self.loop.step < self.loop.steps:
             self.report(self.loop)
             self.log.say(f"Stopped after iteration {self.loop.step:,} of {self.loop.steps:,}. Saving as 'latest'.")
@@ -150,6 +157,7 @@ def make_run(plan: TrainPlan, experiment: Experiment, log: Log) -> Run:
     data = stream(
         dataset, plan.loader.batch_size, plan.run.seed, distributed.rank(), processes(),
         workers=plan.loader.workers, prefetch=plan.loader.prefetch, pin_memory=device.type == "cuda", warn=log.warn,
+        workers_are=kind_of_workers(plan),
     )  # fmt: skip
     loop = _make_loop(plan, model, device, amp, data, log)
     averages = make_averages(plan, model, loop.players)
@@ -177,7 +185,7 @@ def make_run(plan: TrainPlan, experiment: Experiment, log: Log) -> Run:
         file = experiment.folder / plan.logger.numbers_file  # or wherever it says, if its path is absolute
         chores.append(Every(plan.logger.numbers_every, Numbers(file, plan.logger.numbers, epoch)))
     loop.chores = [*chores, Every(plan.checkpoint.every, saver)]
-    return Run(plan, loop, log, data, saver, report, progress, validate, experiment)
+    return Run(plan, loop, log, data, saver, report, progress, validate, experiment, _packing(plan, log))
 
 
 def _open_dataset(plan: TrainPlan, model: Model, log: Log) -> tuple[ImageDataset, Mapping[str, Any]]:
@@ -189,6 +197,14 @@ def _open_dataset(plan: TrainPlan, model: Model, log: Log) -> tuple[ImageDataset
     if refuses_misfits(plan.dataset):
         refuse_misfits("train", dataset.pairs(), plan.run.scale)
     return dataset, prove(dataset, plan.run.seed)
+
+
+def _packing(plan: TrainPlan, log: Log) -> PackInBackground | None:
+    """What packs the images of the run, in one of its processes."""
+    if not plan.run.pack or distributed.rank() != 0:
+        return None
+    store = Path(plan.run.pack_store).expanduser()
+    return PackInBackground(roots_of(plan), store, plan.run.pack_limit_gb, say=log.say)
 
 
 def _restore(plan: TrainPlan, saver: Saver, state: Mapping[str, Any], path: Path, log: Log) -> None:

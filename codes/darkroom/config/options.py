@@ -33,8 +33,18 @@ class RunOptions:
     sample_photographs: str | None = None
     """A folder into which free sample photographs are written before training, unless they are there."""
 
+    pack: bool = False
+    """Read raw pixels rather than image files: all images are decoded once, in the background while training starts,
+    and kept for later runs. See docs/reading.md."""
+    pack_store: str = "datasets/.packed"
+    """The folder where they are kept; several runs may use one."""
+    pack_limit_gb: float = 100.0
+    """How large that folder may become."""
+
     def __post_init__(self) -> None:
         """Check what a single value cannot say."""
+        if self.pack_limit_gb <= 0:
+            raise ValueError(f"pack_limit_gb: expected more than 0, found {self.pack_limit_gb:g}")
         if not self.name or any(c in self.name for c in '\\/:*?"<>|'):
             raise ValueError(f"name: expected a name that a folder can have, found {self.name!r}")
         _at_least(1, scale=self.scale)
@@ -73,7 +83,10 @@ class LoaderOptions:
     batch_size: int = 8
     """Items per micro-batch and process."""
     workers: int = 2
-    """Processes that read images; 0 reads in the training process."""
+    """Processes or threads that read images; 0 reads in the training process itself, between its steps."""
+    workers_are: Literal["auto", "processes", "threads"] = "auto"
+    """``auto`` takes threads where images are packed and not degraded on the CPU: packed pixels are read faster than
+    they are sent from one process to another."""
     prefetch: int = 2
     """Batches that each worker prepares ahead."""
     name: str | None = None

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from ..options import LoaderOptions
 from ..source import Section
 from ..typed import hints
-from . import trainner_degrade as degrade
 from . import trainner_methods as methods
+from . import trainner_stages as stages
 from . import trainner_translation as translation
 from .rules import Belongs, Combined, OnlyFor, Refused, Table, Takes, copied, home, later, lower
 
@@ -95,7 +95,12 @@ def _misfit(value: str) -> str:
     return {"reshape_lr": "resize_input", "reshape_hr": "resize_target"}.get(value.lower(), "make")
 
 
-def _color(value: str) -> str:
+def color(value: str) -> str:
+    """The native colour of a documented one.
+
+    Raises:
+        ValueError: there is none of that name.
+    """
     known = {"rgb": "rgb", "y": "y", "gray": "gray", "grey": "gray", "rgb-lab": "lab", "lab-rgb": "lab_to_rgb"}
     if value.lower() not in known:
         raise ValueError(f"expected y, gray, RGB, RGB-LAB or LAB-RGB, found {value!r}")
@@ -139,8 +144,8 @@ _COMMON: Table = {
     "normalization_std": Belongs("toTensor_method"),
     "normalize_first": Belongs("toTensor_method"),
     "color": Combined("input_color, target_color", str),
-    **{f"color_{x}": Takes("input_color", str, _color) for x in ("LR", "A")},
-    **{f"color_{x}": Takes("target_color", str, _color) for x in ("HR", "B")},
+    **{f"color_{x}": Takes("input_color", str, color) for x in ("LR", "A")},
+    **{f"color_{x}": Takes("target_color", str, color) for x in ("HR", "B")},
     "lr_downscale": Combined("kernel", bool),
     "lr_downscale_types": Combined("kernel"),
     "serial_batches": Takes("serial", bool),
@@ -174,7 +179,7 @@ _GEOMETRY: Table = {
     "hr_downscale": Combined("shrink", bool),
     "hr_downscale_amt": Combined("shrink", float | list[float], needs="hr_downscale"),
     "hr_downscale_types": Combined("shrink_kernel", needs="hr_downscale"),
-    "aug_downscale": Takes("ignore_input", float),
+    "aug_downscale": Takes("ignore_input", float | Literal[False], float),
     **{key: Combined("swap", bool) for key in _SWAPS},
     "flip_chance": Combined("swap", float),
     "shape_change": Takes("misfit", str, _misfit),
@@ -184,7 +189,7 @@ _GEOMETRY: Table = {
 TRAIN: Table = {
     **_COMMON,
     **_GEOMETRY,
-    **degrade.KEYS,
+    **stages.KEYS,
     "batch_size": Takes("batch_size", int),
     "virtual_batch_size": Combined("train.accumulate", int),
     "use_shuffle": Combined("nothing: always on", bool),
@@ -193,7 +198,7 @@ TRAIN: Table = {
 
 WHOLE: Table = {
     **_COMMON,
-    **{key: Refused(_WHOLE) for key in (*_GEOMETRY, *degrade.KEYS, "virtual_batch_size", "crop", "flip", "rotate")},
+    **{key: Refused(_WHOLE) for key in (*_GEOMETRY, *stages.KEYS, "virtual_batch_size", "crop", "flip", "rotate")},
     "batch_size": Refused("is for training; whole images are taken one at a time; remove it", (1,)),
     "use_shuffle": Refused("is for training; images are validated and tested in their order; remove it"),
 }
@@ -215,7 +220,7 @@ _MAPS_HOME = ("segmented",), "mode LRHRseg_bg"
 _SMALLER_HOME = ("aligned", "segmented"), "datasets whose inputs are smaller than their targets"
 _ALIGNED_HOME = ("aligned",), "mode aligned, for super-resolution and restoration"
 _ALIGNED_ONLY = (
-    *degrade.KEYS, *_SWAPS, "flip_chance", "aug_downscale", "use_hrrot", "hr_downscale", "hr_downscale_amt",
+    *stages.KEYS, *_SWAPS, "flip_chance", "aug_downscale", "use_hrrot", "hr_downscale", "hr_downscale_amt",
     "hr_downscale_types", "shape_change", "color", "color_LR", "color_HR", "color_A", "color_B",
 )  # fmt: skip
 HOMES: Mapping[str, tuple[tuple[str, ...], str]] = {

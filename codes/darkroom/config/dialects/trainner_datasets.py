@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 from ...core.registry import did_you_mean
 from ..options import LoaderOptions
@@ -12,7 +11,12 @@ from . import trainner_data as data
 from . import trainner_degrade as degrade
 from . import trainner_translation as translation
 from .rules import Job, copied, is_off, lower, method
+from .trainner_entries import kernel_option, kernel_shares
 from .trainner_presets import weighted
+from .trainner_stages import RESIZES
+
+ALGORITHMS = {**data.KERNELS, **data.PLAIN_KERNELS}
+"""Documented names of all kernels, and what they are natively."""
 
 
 def dataset(job: Job, name: str, others: Mapping[str, Collection[str]], *, training: bool) -> None:
@@ -46,8 +50,11 @@ def dataset(job: Job, name: str, others: Mapping[str, Collection[str]], *, train
             _resized(inner, section, kind)
         else:
             _scaled(inner, section, path, learnt=learnt)
-        if learnt and kind == "aligned":
-            degrade.degradations(job, section, inner, {**data.KERNELS, **data.PLAIN_KERNELS})
+        degraded = learnt and kind == "aligned" and degrade.degradations(job, section, inner, ALGORITHMS)
+        if kind == "aligned" and inner.scale() == 1 and not (degraded or inner.native.get("input")):
+            instead = ", or degradations such as lr_noise" if learnt else " too"
+            text = f"at scale 1 the input would be the target itself; write dataroot_LR{instead}"
+            inner.error(section.where(), f"{path}: {text}")
     signed = job.read(section, "znorm", bool) if translated else None
     if signed is not None:
         job.put("model.signed" if training else "test.signed", signed, section.where("znorm"), "znorm")
@@ -212,8 +219,6 @@ def _scaled(inner: Job, section: Section, path: str, *, learnt: bool) -> None:
             inner.put("shrink", [1.0, 0.9, 0.8, 0.7, 0.6, 0.5], section.where(), "mode")
     elif native.pop("background", None):
         inner.error(section.where("dataroot_HR_bg"), "dataroot_HR_bg: is for training; remove it here")
-    if native["type"] == "aligned" and scale == 1 and not native.get("input"):
-        inner.error(section.where(), f"{path}: at scale 1 the input would be the target itself; write dataroot_LR too")
 
 
 def _check_preprocess(inner: Job, section: Section, scale: int | None) -> None:
@@ -241,13 +246,14 @@ def _limit(inner: Job, section: Section) -> None:
 
 
 def _colors(inner: Job, section: Section) -> None:
-    """``color`` is that of both images."""
-    if section.get("color") is not None:
-        for side in ("color_LR", "color_HR"):
-            if section.get(side) is None:
-                rule = data.TRAIN[side]
-                said = Section.make(section.where(), {side: section["color"]}, {side: section.where("color")})
-                rule.apply(inner, said, side)
+    """``color`` is that of both images, unless another key says that of one."""
+    value, place = inner.read(section, "color", str), section.where("color")
+    for option in ("input_color", "target_color"):
+        if value and option not in inner.native:
+            try:
+                inner.put(option, data.color(value), place, "color")
+            except ValueError as error:
+                inner.error(place, f"color: {error}")
 
 
 def _target_sizes(inner: Job, section: Section) -> None:
@@ -261,16 +267,19 @@ def _target_sizes(inner: Job, section: Section) -> None:
         inner.error(section.where(key), f"{key}: expected factors of 1 or more, found {factors}")
     else:
         inner.put("shrink", [1 / factor for factor in factors], section.where(key), key)
-    kernels = _kernel_shares(inner, section, "hr_downscale_types", False)
+    kernels = _kernel_shares(inner, section, "hr_downscale_types", degraded=False)
     if kernels:
         inner.put("shrink_kernel", list(kernels), section.where("hr_downscale_types"), "hr_downscale_types")
 
 
 def _swap(inner: Job, section: Section) -> None:
     """``rand_flip_LR_HR``: now and then input and target change places."""
-    key = next((k for k in ("rand_flip_LR_HR", "rand_flip_A_B") if not is_off(section.get(k))), None)
-    if key is not None:
-        inner.put("swap", inner.read(section, "flip_chance", float, 0.05), section.where(key), key)
+    keys = ("rand_flip_LR_HR", "rand_flip_A_B")
+    on = [key for key in keys if inner.read(section, key, bool)]
+    if on:
+        inner.put("swap", inner.read(section, "flip_chance", float, 0.05), section.where(on[0]), on[0])
+    elif section.get("flip_chance") is not None and not {*keys} & {*section}:
+        inner.note(section.where("flip_chance"), f"flip_chance has no effect, as there is no {keys[0]}")
 
 
 def _concatenated(inner: Job, section: Section) -> None:
@@ -285,6 +294,9 @@ def _concatenated(inner: Job, section: Section) -> None:
     if not isinstance(targets, list) or weights is None:
         return
     at = section.where("sampler_weights")
+    if any(isinstance(path, Section) for path in targets):
+        inner.error(at, "sampler_weights: the folders have weights already; remove one of both")
+        return
     if len(weights) != len(targets):
         inner.error(at, f"sampler_weights: expected one for each of {len(targets)} folders, found {len(weights)}")
         return
@@ -300,26 +312,22 @@ def _kernel(inner: Job, section: Section, learnt: bool) -> None:
         if "input" not in inner.native and "target" in inner.native:
             inner.note(section.where("lr_downscale"), "there are no inputs in files: they are made from the targets")
         return
-    kernels = _kernel_shares(inner, section, key, learnt)
+    kernels = _kernel_shares(inner, section, key, degraded=learnt and inner.native["type"] == "aligned")
     if not kernels:
         return
     if len(kernels) > 1 and not learnt:
         inner.note(section.where(key), f"{key}: all images are downscaled with the first one, {next(iter(kernels))}")
-    values: Any = list(kernels) if len({*kernels.values()}) == 1 else Section.make(section.where(key), {**kernels})
-    inner.put("kernel", values[0] if len(kernels) == 1 else values, section.where(key), key)
+    inner.put("kernel", kernel_option(kernels, section.where(key)), section.where(key), key)
 
 
-def _kernel_shares(inner: Job, section: Section, key: str, learnt: bool) -> dict[str, float]:
-    """Native kernels that a key names, and how often each is taken; those that are stages of ``degrade`` are not."""
-    known = {**data.KERNELS, **data.PLAIN_KERNELS}
-    kernels: dict[str, float] = {}
-    for name, share in weighted(inner, key, section.get(key), section.where(key)).items():
-        if name in known:
-            kernels[known[name]] = kernels.get(known[name], 0) + share
-        elif not (learnt and name in (*degrade.RESIZES, "clean")):
-            hint = did_you_mean(name, known)
-            inner.error(section.where(key), f"{key}: {name} is no algorithm.{hint} There are: {', '.join(known)}")
-    return kernels
+def _kernel_shares(inner: Job, section: Section, key: str, *, degraded: bool) -> dict[str, float]:
+    """Native kernels that a key names, and how often each is taken; what is more than a kernel is a degradation."""
+    shares = weighted(inner, key, section.get(key), section.where(key))
+    for name in shares:
+        if name not in ALGORITHMS and not (degraded and name in (*RESIZES, "clean")):
+            hint = did_you_mean(name, ALGORITHMS)
+            inner.error(section.where(key), f"{key}: {name} is no algorithm.{hint} There are: {', '.join(ALGORITHMS)}")
+    return kernel_shares(shares, ALGORITHMS)
 
 
 def accumulation(job: Job) -> None:

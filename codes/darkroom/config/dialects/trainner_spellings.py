@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
 from ..source import Section
-from .rules import Job, copied
+from .rules import Job, copied, lower
 
 Spelling = Callable[[Any, Section, Section], Mapping[str, Any]]
 """The native options of a value, with all that stands beside it and all that weaker places say of the degradation.
@@ -36,6 +37,10 @@ def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool)
 
 
+def _is_range(value: Any) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+
+
 def _ends(value: Any) -> Any:
     """One number is both ends of a range."""
     return [value, value] if _is_number(value) else value
@@ -52,30 +57,29 @@ def _to(option: str, change: Callable[[Any], Any] = copied) -> Spelling:
 
 
 def _fixed(*fine: Any) -> Spelling:
-    """It is no option here; what is done all the same is ``fine``."""
+    """It is no option here, as it is always the same: one of ``fine``."""
 
     def spelling(value: Any, said: Section, known: Section) -> Mapping[str, Any]:
-        if value is not None and not any(value == one and isinstance(value, bool) == isinstance(one, bool) for one in fine):
-            raise ValueError(f"is no option here; remove it, or write {' or '.join(map(_yaml, fine))} (found {value!r})")
+        if value is not None and (isinstance(value, bool), lower(value)) not in (
+            (isinstance(x, bool), x) for x in fine
+        ):
+            raise ValueError(f"expected {' or '.join(map(json.dumps, fine))}, as it is always here; found {value!r}")
         return {}
 
     return spelling
-
-
-def _yaml(value: Any) -> str:
-    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _limits(option: str, low: str, high: str, default: tuple[int, int]) -> dict[str, Spelling]:
     """Two options with the ends of a range; where only the upper one is said, the lower one is no more than that."""
 
     def spelling(value: Any, said: Section, known: Section) -> Mapping[str, Any]:
-        ends = next((e for e in (said.get(option), known.get(option)) if isinstance(e, list) and len(e) == 2), default)
-        last = next((e for e in (said.get(high), ends[1]) if _is_number(e)), default[1])
-        first = said.get(low, min(ends[0], last) if _is_number(ends[0]) else default[0])
-        if said.get("random_params") is False:
-            first = last
-        return {option: [first, last]} if _is_number(value) else {option: copied(value)}
+        if not _is_number(value):
+            return {option: copied(value)}
+        ranges: list[Any] = [said.get(option), known.get(option), [*default]]
+        first, last = next(filter(_is_range, ranges))
+        last = said[high] if _is_number(said.get(high)) else last
+        first = said[low] if _is_number(said.get(low)) else min(first, last)
+        return {option: [last if said.get("random_params") is False else first, last]}
 
     return {low: spelling, high: spelling}
 
@@ -127,8 +131,8 @@ _SPELLINGS: Mapping[str, Mapping[str, Spelling]] = {
         **{key: _to("sigma_space", _up_to) for key in ("sigmaY", "sigmaSpace")},
     },
     "motion_blur": {**_side((3, 7)), **_WAS_DRAWN},
-    **dict.fromkeys(("iso", "generalized_iso", "plateau_iso"), {**_LARGE, **_ROUND}),
-    **dict.fromkeys(("aniso", "generalized_aniso", "plateau_aniso"), {**_LARGE, **_LONG}),
+    **{kind: {**_LARGE, **_ROUND} for kind in ("iso", "generalized_iso", "plateau_iso")},
+    **{kind: {**_LARGE, **_LONG} for kind in ("aniso", "generalized_aniso", "plateau_aniso")},
     "sinc": {
         **_side((7, 21)),
         "min_cutoff": lambda value, said, known: {"cutoff": None if value is None else [value, math.pi]},
@@ -162,7 +166,7 @@ _SPELLINGS: Mapping[str, Mapping[str, Spelling]] = {
         "kind": _to("colours", lambda value: "mean" if value == "avg" else value),
         "p_replace": _fixed(1),
         "n_iters": _fixed(10),
-        "interpolation": _fixed("BILINEAR"),
+        "interpolation": _fixed("bilinear"),
     },
     "auto_levels": _NOT_DRAWN,
     "unsharp": {"unsharp_algo": _to("algorithm"), "blur_algo": _to("blur")},

@@ -16,7 +16,7 @@ from ..typed import hints
 from . import trainner_extras as extras
 from . import trainner_methods as methods
 from . import trainner_translation as translation
-from .rules import Belongs, Combined, Refused, Rule, Table, Takes, home, later
+from .rules import Belongs, Combined, Refused, Rule, Table, Takes, home
 
 MODELS = {
     **dict.fromkeys(("sr", "srgan", "srragan"), "sr"),
@@ -75,7 +75,7 @@ _SECTIONS: Table = {
 
 _FEATURES: Table = {
     **extras.TOP,
-    "presets_root": later("augmentation presets"),
+    "presets_root": Combined("degrade", str),
     "diff_means": Combined("losses: diff_means of fdpl", str),
     **methods.TOP,
     "tensor_shape": Refused(_ONLY_VIDEO, ("tchw",)),
