@@ -43,6 +43,7 @@ COMMANDS = {
     "srflow-tools.md": 6,
     "data-tools.md": 9,
     "degradations.md": 1,
+    "reading.md": 2,
 }
 """How many there are on each page."""
 SFTGAN = [
@@ -273,7 +274,7 @@ def test_commands_run(sandbox):
             if command not in SKIPPED and command not in output:
                 output[command] = execute(command, sandbox, *cut(command))
                 full_length(command, sandbox)
-    assert len(output) == 53 - (ONNX in SKIPPED)
+    assert len(output) == 55 - (ONNX in SKIPPED)
     check_files(sandbox)
     check_log(output)
 
@@ -463,7 +464,18 @@ def test_messages_are_those_of_the_program():
 
 def test_flags_exist():
     names = ("convert", "eval", "export", "extract", "interpolate", "paint", "segment", "swa2normal", "test", "train")
-    names += ("preview", "pack", "subimages", "downscale", "crops", "faulty", "similar", "align", "transfer_colors", "frames")
+    names += (
+        "preview",
+        "pack",
+        "subimages",
+        "downscale",
+        "crops",
+        "faulty",
+        "similar",
+        "align",
+        "transfer_colors",
+        "frames",
+    )
     parsers = [importlib.import_module(f"darkroom.cli.{name}").parser() for name in names]
     parsers += importlib.import_module("darkroom.cli.srflow").parser()._actions[-1].choices.values()
     known = {flag for p in parsers for action in p._actions for flag in action.option_strings}

@@ -14,11 +14,21 @@ from ..data.images import IMAGE_SUFFIXES
 from ..data.lmdb_writer import create_lmdb
 from ..data.mixing import paths_of
 from ..data.pack import STORE
-from ..data.packing import gigabytes, pack, stored, verify
+from ..data.packing import LIMIT_GB, gigabytes, pack, stored, verify
 from .paths import FOLDERS
 from .plan import TrainPlan
 
-__all__ = ["STORE", "Bar", "kind_of_workers", "list_store", "pack_roots", "roots_of", "verify_store", "write_lmdb"]
+__all__ = [
+    "LIMIT_GB",
+    "STORE",
+    "Bar",
+    "kind_of_workers",
+    "list_store",
+    "pack_roots",
+    "roots_of",
+    "verify_store",
+    "write_lmdb",
+]
 
 _NO_IMAGES = ("maps",)
 

@@ -30,8 +30,10 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("folders", nargs="*", metavar="FOLDER", help="folders of images")
     p.add_argument("-opt", "--opt", type=Path, metavar="FILE", help="all folders of this option file")
     p.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="change an option of the file")
-    p.add_argument("--store", type=Path, metavar="FOLDER", help="where to (default datasets/.packed)")
-    p.add_argument("--limit-gb", type=float, default=100, metavar="N", help="how large it may be in all (default 100)")
+    p.add_argument(
+        "--store", type=Path, metavar="FOLDER", help="where to (default: pack_store of FILE, datasets/.packed)"
+    )
+    p.add_argument("--limit-gb", type=float, metavar="N", help="how large it may be in all (pack_limit_gb, 100)")
     p.add_argument("--threads", type=int, metavar="N", help="that decode; default: one for each core")
     p.add_argument("--dry-run", action="store_true", help="only say how much there is to pack")
     p.add_argument("--verify", action="store_true", help="check all that is packed, or that of the folders")
@@ -52,28 +54,30 @@ def main(argv: Sequence[str] | None = None) -> int:
         p.error("expected folders, or -opt FILE")
     if args.set and args.opt is None:
         p.error("--set changes options of a file: it needs -opt")
-    if args.limit_gb <= 0 or (args.threads is not None and args.threads < 1):
+    if (args.limit_gb is not None and args.limit_gb <= 0) or (args.threads is not None and args.threads < 1):
         p.error("--limit-gb and --threads: expected more than 0")
     return guarded(lambda: _run(args))
 
 
 def _run(args: argparse.Namespace) -> int:
-    from ..build.packing import STORE, list_store, pack_roots, roots_of, verify_store, write_lmdb
+    from ..build.packing import LIMIT_GB, STORE, list_store, pack_roots, roots_of, verify_store, write_lmdb
 
     tidily()
-    store = Path(args.store or STORE).expanduser()
     if args.lmdb is not None:
         return write_lmdb(args.lmdb, Path(args.folders[0]).expanduser(), print)
-    if args.list:
-        return list_store(store, print)
-    roots = list(args.folders)
+    roots, folder, limit = list(args.folders), STORE, LIMIT_GB
     if args.opt is not None:
         from ..build.plan import plan_training, read_options
 
-        roots += roots_of(plan_training(read_options(option_file(args.opt), args.set)))
+        plan = plan_training(read_options(option_file(args.opt), args.set))
+        roots, folder, limit = [*roots, *roots_of(plan)], plan.run.pack_store, plan.run.pack_limit_gb
+    store = Path(args.store or folder).expanduser()
+    limit = limit if args.limit_gb is None else args.limit_gb
+    if args.list:
+        return list_store(store, print)
     if args.verify:
         return verify_store(store, roots, print)
-    return pack_roots(roots, store, args.limit_gb, args.threads, args.dry_run, print)
+    return pack_roots(roots, store, limit, args.threads, args.dry_run, print)
 
 
 if __name__ == "__main__":
