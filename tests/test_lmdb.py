@@ -11,7 +11,6 @@ import torch
 
 from darkroom.cli.pack import main
 from darkroom.core.errors import DataError
-from darkroom.data import lmdb_folder
 from darkroom.data.aligned import Aligned
 from darkroom.data.dataset import UnreadableImage
 from darkroom.data.folders import list_images, natural, pair
@@ -50,9 +49,6 @@ def contents(folder):
     return found
 
 
-READER = PackedReader("nowhere", [])
-
-
 @pytest.mark.parametrize("meta", [True, False])
 def test_all_kinds_of_pixels_are_read_as_from_files_and_keys_with_dots_are_whole(tmp_path, meta):
     """Neither cut at the first dot, nor forced to 8 bits and three channels, as traiNNer does."""
@@ -66,12 +62,12 @@ def test_all_kinds_of_pixels_are_read_as_from_files_and_keys_with_dots_are_whole
     for path in listed:
         data = keys.get(path.name.removesuffix(".png")) or files.oriented(good["rgb.png"][1], 6, "PNG")
         (tmp_path / "file.png").write_bytes(data)
-        expected, found = read(tmp_path / "file.png"), READER(str(path))
+        expected, found = read(tmp_path / "file.png"), read(str(path))
         assert np.array_equal(found.pixels, expected.pixels)
         assert found.pixels.dtype == expected.pixels.dtype
         assert (found.alpha is None) == (expected.alpha is None)
         assert found.alpha is None or np.array_equal(found.alpha, expected.alpha)
-        assert lmdb_folder.header(path) == header(tmp_path / "file.png")
+        assert header(path) == header(tmp_path / "file.png")
 
 
 def test_keys_that_hold_their_ending_and_folders_in_keys(tmp_path):
@@ -80,7 +76,7 @@ def test_keys_that_hold_their_ending_and_folders_in_keys(tmp_path):
     listed = list_images([folder])
     assert [path.relative_to(folder).as_posix() for path in listed] == ["a.png", "b/c.png", "b/c.x.png"]
     for n, path in enumerate(listed):
-        assert np.array_equal(READER(path).pixels, files.photograph(9, 8, n))
+        assert np.array_equal(read(path).pixels, files.photograph(9, 8, n))
 
 
 @pytest.fixture
@@ -124,24 +120,22 @@ def test_lists_of_lmdb_folders_train_as_the_files_do(both, options):
     high, low = both
     settings = {"crop": 32, "flip": True, "rotate": True}
     plain = batches(Aligned(tuple(high), tuple(low), **settings))
-    assert equal(
-        batches(Aligned(tuple(in_lmdb(high)), tuple(in_lmdb(low)), **settings, reader=READER), **options), plain
-    )
-    mixed = Aligned(tuple(in_lmdb(high)), tuple(low), **settings, reader=READER)
+    assert equal(batches(Aligned(tuple(in_lmdb(high)), tuple(in_lmdb(low)), **settings), **options), plain)
+    mixed = Aligned(tuple(in_lmdb(high)), tuple(low), **settings)
     assert equal(batches(mixed, **options), plain)
 
 
 def test_targets_alone_and_other_datasets(both):
     """traiNNer asks for both, or a folder name it takes for a string."""
     (high, _), (low, _) = both
-    plain, own = (Aligned(root, crop=32, reader=READER) for root in (high, f"{high}.lmdb"))
+    plain, own = (Aligned(root, crop=32) for root in (high, f"{high}.lmdb"))
     assert equal(batches(plain), batches(own))
     assert [p is None for _, p in own.pairs()] == [True] * 4
-    assert equal(batches(Single(low, limit=2), workers=1), batches(Single(f"{low}.lmdb", limit=2, reader=READER)))
+    assert equal(batches(Single(low, limit=2), workers=1), batches(Single(f"{low}.lmdb", limit=2)))
     settings = {"preprocess": "crop", "crop_size": 16}
     assert equal(
         batches(Unaligned(high, low, **settings)),
-        batches(Unaligned(f"{high}.lmdb", f"{low}.lmdb", **settings, reader=READER)),
+        batches(Unaligned(f"{high}.lmdb", f"{low}.lmdb", **settings)),
     )
 
 
@@ -159,13 +153,13 @@ def test_lmdb_folders_are_packed_like_others(both, tmp_path):
     for path in list_images([f"{high}.lmdb"]):
         picture = reader(str(path))
         assert not picture.pixels.flags.writeable
-        assert np.array_equal(picture.pixels, READER(path).pixels)
+        assert np.array_equal(picture.pixels, read(path).pixels)
     os.utime(f"{high}.lmdb/data.mdb", ns=(0, 10**18))
     assert reader(str(path)).pixels.flags.writeable
 
 
 def _sum_of(path):
-    return int(READER(path).pixels.sum())
+    return int(read(path).pixels.sum())
 
 
 @pytest.mark.parametrize("context", ["fork", "spawn"])
@@ -188,19 +182,19 @@ def test_one_folder_by_several_names(both, tmp_path, monkeypatch):
 def test_what_is_wrong_is_told(tmp_path, both, monkeypatch):
     folder = tmp_path / "hr0.lmdb"
     with pytest.raises(UnreadableImage, match="has no image of that name"):
-        READER(folder / "none.png")
+        read(folder / "none.png")
     broken = as_others(tmp_path / "broken.lmdb", {"a": files.encode(files.photograph(9, 9), "PNG")})
     environment = lmdb.open(str(broken))
     with environment.begin(write=True) as writing:
         writing.put(b"a", files.encode(files.photograph(9, 9), "PNG")[:-20])
     environment.close()
     with pytest.raises(UnreadableImage, match=r"broken\.lmdb/a\.png: it is truncated"):
-        READER(broken / "a.png")
+        read(broken / "a.png")
     (broken / "data.mdb").write_bytes(b"no database")
     (tmp_path / "other.lmdb").mkdir()
     (tmp_path / "other.lmdb" / "data.mdb").write_bytes(b"no database")
     with pytest.raises(UnreadableImage, match="cannot be read"):
-        READER(tmp_path / "other.lmdb" / "a.png")
+        read(tmp_path / "other.lmdb" / "a.png")
     with pytest.raises(DataError, match="cannot be read"):
         list_images([tmp_path / "other.lmdb"])
     (broken / "meta_info.txt").write_text("a.png 9x9\n", encoding="utf-8")
@@ -208,7 +202,7 @@ def test_what_is_wrong_is_told(tmp_path, both, monkeypatch):
         list_images([broken])
     monkeypatch.setitem(sys.modules, "lmdb", None)
     with pytest.raises(DataError, match=r"pip install darkroom\[lmdb\]"):
-        READER(folder / "p0.0.png")
+        read(folder / "p0.0.png")
 
 
 # writing
@@ -248,7 +242,7 @@ def test_more_than_fits_at_first(tmp_path, monkeypatch):
     root = files.fill(tmp_path / "many", 40, 40, 40)
     create_lmdb(tmp_path / "many.lmdb", tmp_path / "many")
     for path in list_images([tmp_path / "many.lmdb"]):
-        assert np.array_equal(READER(path).pixels, read(f"{root}/{path.name}").pixels)
+        assert np.array_equal(read(path).pixels, read(f"{root}/{path.name}").pixels)
 
 
 def test_what_cannot_be_written(tmp_path):

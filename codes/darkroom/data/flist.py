@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from ..core.errors import DataError
 from .folders import list_images, nearby, some
-from .images import IMAGE_SUFFIXES
+from .formats import IMAGE_SUFFIXES
 
 
 def list_files(given: Sequence[str]) -> list[Path]:

@@ -16,6 +16,11 @@ from dataclasses import dataclass, replace
 
 Buffer = bytes | mmap.mmap
 
+IMAGE_SUFFIXES = frozenset(
+    ".png .jpg .jpeg .jpe .jfif .webp .bmp .tif .tiff .ppm .pgm .pbm .pnm .gif .npy".split()  # noqa: SIM905
+)
+"""Lower-case endings of the files that count as images in a folder. How one is read, its contents decide."""
+
 
 class BrokenImage(Exception):
     """The file is not a whole image of a kind that is read; the message says why."""

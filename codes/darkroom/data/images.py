@@ -1,8 +1,9 @@
 """Reading and writing of image files: whatever a camera, a scanner or a paint program makes, as 8 or 16 bits.
 
 OpenCV decodes most files (it lets go of Python's global lock, so threads decode side by side), Pillow those that
-OpenCV gets wrong. What no decoder notices: bytes that were altered inside of the compressed data of a JPEG, WebP or
-TIFF, which have no checksums. Colour profiles are not applied.
+OpenCV gets wrong. Images in LMDB folders are read by the paths that ``lmdb_folder`` gives them. What no decoder
+notices: bytes that were altered inside of the compressed data of a JPEG, WebP or TIFF, which have no checksums. Colour
+profiles are not applied.
 """
 
 from __future__ import annotations
@@ -19,16 +20,12 @@ import cv2
 import numpy as np
 
 from .dataset import UnreadableImage
-from .formats import BrokenImage, Facts, examine
+from .formats import IMAGE_SUFFIXES, BrokenImage, Facts, examine
+from .lmdb_folder import contents, is_inside
 
 __all__ = ["IMAGE_SUFFIXES", "Header", "Picture", "UnreadableImage", "header", "read", "write"]
 
 Array = np.ndarray[Any, np.dtype[Any]]
-
-IMAGE_SUFFIXES = frozenset(
-    ".png .jpg .jpeg .jpe .jfif .webp .bmp .tif .tiff .ppm .pgm .pbm .pnm .gif .npy".split()  # noqa: SIM905
-)
-"""Lower-case endings of the files that count as images in a folder. How one is read, its contents decide."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +88,12 @@ def header(path: Path | str) -> Header:
         UnreadableImage: it is missing, empty, truncated or no image.
     """
     try:
-        with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-            facts = examine(data) or _examine_other(data[:])
+        if is_inside(path):
+            data = contents(path)
+            facts = examine(data) or _examine_other(data)
+        else:
+            with Path(path).open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+                facts = examine(mapped) or _examine_other(mapped[:])
     except (BrokenImage, OSError, ValueError) as error:
         raise UnreadableImage(str(path), _reason(path, error)) from None
     turned = facts.orientation > 4
@@ -112,7 +113,7 @@ def read(path: Path | str) -> Picture:
         UnreadableImage: it is missing, empty, truncated, damaged or no image, whatever its name ends in.
     """
     try:
-        data = Path(path).read_bytes()
+        data = contents(path) if is_inside(path) else Path(path).read_bytes()
         if not data:
             raise BrokenImage("the file is empty")
         facts = examine(data) or _examine_other(data)

@@ -20,7 +20,7 @@ from operator import itemgetter
 from pathlib import Path
 
 from ..core.errors import DataError
-from .images import IMAGE_SUFFIXES
+from .formats import IMAGE_SUFFIXES
 
 WORTH_KEEPING = 20_000
 """A listing of fewer images is made as fast as it is read."""

@@ -15,10 +15,8 @@ from pathlib import Path, PurePath
 from typing import Any
 
 from ..core.errors import DataError
-from . import images
 from .dataset import UnreadableImage
-from .formats import BrokenImage, examine
-from .images import IMAGE_SUFFIXES, Header, Picture
+from .formats import IMAGE_SUFFIXES
 from .listing import natural
 
 _LINE = re.compile(r"(?P<name>.*\S)\s+\(\d+,\s*\d+(?:,\s*\d+)?\)(?:\s+\S+)?\s*")
@@ -53,6 +51,11 @@ def parts_of(path: Path | str) -> tuple[str, str] | None:
     if at < 0 or not is_lmdb(folder := text[: at + 5]):
         return None
     return folder, text[at + 6 :]
+
+
+def is_inside(path: Path | str) -> bool:
+    """Whether the path is that of an image in such a folder."""
+    return ".lmdb" in os.fspath(path) and parts_of(path) is not None
 
 
 def list_lmdb(folder: Path) -> list[Path]:
@@ -96,35 +99,6 @@ def contents(path: Path | str) -> bytes:
     except lmdb.Error as error:
         raise UnreadableImage(str(path), f"the LMDB folder cannot be read: {error}") from None
     raise UnreadableImage(str(path), f"{folder} has no image of that name")
-
-
-def read(path: Path | str) -> Picture:
-    """The image that the path stands for, as ``images.read`` reads the file with these contents.
-
-    Raises:
-        UnreadableImage: see there, and ``contents``.
-    """
-    data = contents(path)
-    try:
-        facts = examine(data) or images._examine_other(data)
-        return images._picture(images._upright(images._decode(data, facts), facts.orientation))
-    except BrokenImage as error:
-        raise UnreadableImage(str(path), str(error)) from None
-
-
-def header(path: Path | str) -> Header:
-    """Its size and kind, without decoding it.
-
-    Raises:
-        UnreadableImage: see ``images.header`` and ``contents``.
-    """
-    data = contents(path)
-    try:
-        facts = examine(data) or images._examine_other(data)
-    except BrokenImage as error:
-        raise UnreadableImage(str(path), str(error)) from None
-    width, height = (facts.height, facts.width) if facts.orientation > 4 else (facts.width, facts.height)
-    return Header(width, height, facts.channels, facts.bits, facts.alpha)
 
 
 def status(path: Path | str) -> os.stat_result:

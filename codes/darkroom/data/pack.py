@@ -268,4 +268,4 @@ class PackedReader:
                 found = packed.find(text[len(beginning) :], status)
                 if found is not None:
                     return found
-        return images.read(path) if lmdb_folder.parts_of(path) is None else lmdb_folder.read(path)
+        return images.read(path)

@@ -178,17 +178,12 @@ def _bytes_of(files: Sequence[File]) -> int:
     taken = 0
     for file in files:
         try:
-            head = header(file.path)
+            head = images.header(file.path)
         except UnreadableImage:
             continue
         pixels = head.width * head.height * (head.channels + head.alpha) * head.bits // 8
         taken += -(-pixels // ALIGNED) * ALIGNED + ENTRY.itemsize + len(file.name) + 1
     return taken
-
-
-def header(path: Path) -> images.Header:
-    """The head of an image file, or of an image in an LMDB folder."""
-    return images.header(path) if lmdb_folder.parts_of(path) is None else lmdb_folder.header(path)
 
 
 def _check_room(works: Sequence[Work], store: Path, limit_gb: float, say: Say) -> None:
@@ -202,8 +197,8 @@ def _check_room(works: Sequence[Work], store: Path, limit_gb: float, say: Say) -
     if needed + used > limit_gb * 1e9:
         others = "".join(f"\n  {gigabytes(size)}  {folder}" for folder, size in stored(store))
         raise NoRoom(
-            f"{what}, but {state}. Raise the limit to {math.ceil((needed + used) / 1e8) / 10:g} or more, pack fewer folders, or "
-            f"remove what is no longer used{':' if others else '.'}{others}"
+            f"{what}, but {state}. Raise the limit to {math.ceil((needed + used) / 1e8) / 10:g} or more, pack fewer "
+            f"folders, or remove what is no longer used{':' if others else '.'}{others}"
         )
     if needed > free:
         raise NoRoom(f"{what}, but {state}. Take a store on another disk, or pack fewer folders")
@@ -255,7 +250,7 @@ def _pack_folder(
 def _decoded(file: File) -> tuple[File, tuple[Picture, tuple[int, int]] | str | None]:
     """The file with its image and what that contains; why it is none; or nothing, if it changes just now."""
     try:
-        picture = images.read(file.path) if lmdb_folder.parts_of(file.path) is None else lmdb_folder.read(file.path)
+        picture = images.read(file.path)
     except UnreadableImage as error:
         return file, error.reason
     same = _state(file.path) == (file.size, file.changed)

@@ -6,10 +6,12 @@ Python's global lock, so threads work side by side; the Python between takes tur
 
 from __future__ import annotations
 
+import os
+import sys
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from contextlib import suppress
 from itertools import islice
 from typing import Any, Generic, TypeVar
@@ -47,10 +49,9 @@ class ThreadBatches(Iterator[Batch]):
     """Those of a ``ThreadLoader`` from one beginning on."""
 
     def __init__(self, loader: ThreadLoader[Any]) -> None:
-        """Start the threads."""
-        self._loader, self._sampler = loader, iter(loader.sampler)
+        """Set threads to work."""
+        self._loader, self._sampler, self._pool = loader, iter(loader.sampler), _threads(loader.threads)
         self._ending = threading.Event()
-        self._pool = _single_threaded_pool(loader.threads)
         self._waiting: deque[Future[Batch]] = deque()
         for draws in islice(self._sampler, loader.threads * loader.prefetch):
             self._submit(draws)
@@ -62,23 +63,27 @@ class ThreadBatches(Iterator[Batch]):
     def __next__(self) -> Batch:
         """The next batch."""
         if not self._waiting:
-            self.close()
             raise StopIteration
         batch = self._waiting.popleft().result()
         for draws in islice(self._sampler, 1):
             self._submit(draws)
         return batch
 
-    def close(self) -> None:
-        """Wait for the items that are being made; no more are begun."""
+    def _stop(self) -> list[Future[Batch]]:
+        """Begin no more items; what is still at work."""
         self._ending.set()
+        left = [future for future in self._waiting if not future.cancel()]
         self._waiting.clear()
-        self._pool.shutdown(cancel_futures=True)
+        return left
+
+    def close(self) -> None:
+        """Begin no more items, and wait for those that are being made."""
+        wait(self._stop())
 
     def __del__(self) -> None:
-        """Close it."""
+        """Begin no more items; this may be called in one of the threads, which must not wait for itself."""
         with suppress(AttributeError):  # if it was never quite begun
-            self.close()
+            self._stop()
 
 
 def _batch(loader: ThreadLoader[Any], draws: Sequence[Any], ending: threading.Event) -> Batch:
@@ -91,19 +96,29 @@ def _batch(loader: ThreadLoader[Any], draws: Sequence[Any], ending: threading.Ev
     return {name: value.pin_memory() if isinstance(value, Tensor) else value for name, value in batch.items()}
 
 
-def _single_threaded_pool(count: int) -> ThreadPoolExecutor:
+_pools: dict[int, ThreadPoolExecutor] = {}
+"""By their numbers of threads, which never end: after a thread that called Intel's MKL has ended, a process that is
+forked may hang in its own first call (seen with torch 2.15: one process in five to sixty)."""
+
+
+def _threads(count: int) -> ThreadPoolExecutor:
     """Threads in which torch starts no further threads, which would get in the way of the training's."""
-    usual = torch.get_num_threads()
-    started = threading.Barrier(count + 1)
+    if count not in _pools:
+        usual = torch.get_num_threads()
+        started = threading.Barrier(count + 1)
 
-    def start() -> None:
-        torch.get_num_threads()  # which settles that of this thread, or its first operation would do so later
-        torch.set_num_threads(1)  # of this thread, and of those that are yet to come
+        def start() -> None:
+            torch.get_num_threads()  # which settles that of this thread, or its first operation would do so later
+            torch.set_num_threads(1)  # of this thread, and of those that are yet to come
+            started.wait()
+
+        _pools[count] = pool = ThreadPoolExecutor(count, "images", start)
+        for _ in range(count):
+            pool.submit(int)  # a thread is started for each
         started.wait()
+        torch.set_num_threads(usual)
+    return _pools[count]
 
-    pool = ThreadPoolExecutor(count, "images", start)
-    for _ in range(count):
-        pool.submit(int)  # a thread is started for each
-    started.wait()
-    torch.set_num_threads(usual)
-    return pool
+
+if sys.platform != "win32":
+    os.register_at_fork(after_in_child=_pools.clear)  # threads stay with the parent
