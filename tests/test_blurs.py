@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from darkroom.data.degrade import DEGRADATIONS, blurs
+from darkroom.data.degrade import DEGRADATIONS, blurring, blurs
 from darkroom.data.degrade.blurring import Blur
 from darkroom.data.degrade.operation import Ragged, Size
 from darkroom.filters import blur_kernels as kernels
@@ -224,6 +224,15 @@ def test_blur_is_a_mirrored_correlation(size, sides, channels):
     assert got.dtype == np.float32
     assert got.flags.c_contiguous
     assert not np.shares_memory(got, image)
+
+
+@pytest.mark.parametrize("large", [0, math.inf])
+@pytest.mark.parametrize("sides", [(13, 13), (7, 21), (41, 41)])
+@pytest.mark.parametrize("size", [(5, 4), (33, 31), (128, 150)])
+def test_transforms_are_those_of_opencv(monkeypatch, size, sides, large):
+    monkeypatch.setattr(blurring, "_LARGE", large)
+    image, kernel = rand(*size, 3, seed=1), any_kernel(*sides)
+    np.testing.assert_allclose(Blur(kernel, "any").on_host(image), naive(image, kernel), atol=1e-6)
 
 
 @pytest.mark.parametrize("size", SIZES)

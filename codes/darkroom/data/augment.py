@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from bisect import bisect
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 Array = np.ndarray[Any, np.dtype[Any]]
+
+_QUARTERS = (cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
+"""One, two and three, counter-clockwise."""
 
 
 class Turn(NamedTuple):
@@ -19,9 +25,17 @@ class Turn(NamedTuple):
     quarters: int = 0
 
     def __call__(self, pixels: Array) -> Array:
-        """A view of (H, W, C), mirrored left to right and then turned counter-clockwise ``quarters`` times."""
-        pixels = pixels[:, ::-1] if self.mirror else pixels
-        return np.rot90(pixels, self.quarters) if self.quarters else pixels
+        """(H, W, C), mirrored left to right and then turned counter-clockwise ``quarters`` times; may be a view."""
+        channels, quarters = pixels.shape[2], self.quarters % 4
+        if channels not in (1, 3):
+            pixels = pixels[:, ::-1] if self.mirror else pixels
+            return np.rot90(pixels, quarters)
+        # by OpenCV, as numpy makes such views contiguous pixel by pixel, which takes ten times as long and more
+        if channels == 3 and not pixels.strides[2]:  # gray repeated
+            pixels = cv2.cvtColor(pixels[:, :, 0], cv2.COLOR_GRAY2RGB)
+        pixels = cv2.flip(pixels, 1) if self.mirror else pixels
+        pixels = cv2.rotate(pixels, _QUARTERS[quarters - 1]) if quarters else pixels
+        return pixels.reshape(*pixels.shape[:2], channels)
 
 
 def draw_turn(rng: np.random.Generator, flip: bool, rotate: bool) -> Turn:
@@ -51,8 +65,19 @@ class Choice(NamedTuple):
         """It takes one number from ``rng``."""
         if not self.shares:
             return self.names[int(rng.integers(len(self.names)))]
-        limits = np.cumsum(self.shares)
-        return self.names[int(np.searchsorted(limits / limits[-1], rng.random(), side="right"))]
+        return self.names[chosen(self.shares, rng.random())]
+
+
+def chosen(shares: Sequence[float], place: float) -> int:
+    """Which of several a ``place`` in [0, 1) belongs to, of which each of them has its share."""
+    return bisect(_limits(tuple(shares)), place)
+
+
+@lru_cache(maxsize=256)
+def _limits(shares: tuple[float, ...]) -> tuple[float, ...]:
+    """Where the part of each ends."""
+    ends = np.cumsum(shares)
+    return tuple((ends / ends[-1]).tolist())
 
 
 def several(value: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -75,7 +75,7 @@ class Crop(NamedTuple):
         return Crop(around.of(self.pixels), self.box.within(around))
 
     def turned(self, turn: Turn) -> Crop:
-        """Mirrored and turned as a whole, a view."""
+        """Mirrored and turned as a whole."""
         top, left, height, width = self.box
         rows, columns = self.size
         if turn.mirror:

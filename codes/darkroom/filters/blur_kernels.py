@@ -13,6 +13,7 @@ degrees, from x towards y.
 from __future__ import annotations
 
 import math
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,12 +50,11 @@ def sinc(side: int, cutoff: float) -> Kernel:
     """w / (2 pi r) J1(w r), Real-ESRGAN's eq. 6: what is above ``cutoff`` radians a pixel is gone, and edges ring."""
     from scipy.special import j1  # type: ignore[import-untyped]
 
-    x, y = _grid(side)
-    r = np.hypot(x, y)
-    r[side // 2, side // 2] = 1  # where the formula's limit is taken instead
-    kernel: Kernel = cutoff / (2 * math.pi * r) * j1(cutoff * r)
-    kernel[side // 2, side // 2] = cutoff**2 / (4 * math.pi)
-    return normalized(kernel)
+    radii, places = _radii(side)
+    r = radii[1:]
+    middle = cutoff**2 / (4 * math.pi)  # the formula's limit
+    values = np.concatenate([[middle], cutoff / (2 * math.pi * r) * j1(cutoff * r)])
+    return normalized(values[places])
 
 
 def along(path: Path) -> Kernel:
@@ -122,21 +122,38 @@ def normalized(kernel: Kernel) -> Kernel:
 
 def trimmed(kernel: Kernel, weight: float = 1e-6) -> Kernel:
     """Without the outermost entries on all sides that together weigh no more than ``weight``: smaller is faster."""
-    x, y = _grid(len(kernel))
-    rings = np.maximum(np.abs(x), np.abs(y)).astype(np.int64)
-    beyond = np.cumsum(np.bincount(rings.ravel(), np.abs(kernel).ravel())[::-1])
+    if abs(kernel[0, len(kernel) // 2]) > weight:  # most often, this entry alone tells that nothing is cut
+        return kernel
+    beyond = np.cumsum(np.bincount(_rings(len(kernel)), np.abs(kernel).ravel())[::-1])
     cut = int(np.searchsorted(beyond, weight, side="right"))
-    return normalized(kernel[cut : len(kernel) - cut, cut : len(kernel) - cut])
+    return normalized(kernel[cut : len(kernel) - cut, cut : len(kernel) - cut]) if cut else kernel
 
 
+@cache  # what depends on the side alone took half of the time that a kernel took
 def _grid(side: int) -> tuple[Kernel, Kernel]:
-    """x (1, side) and y (side, 1) of the entries, 0 in the middle."""
+    """x (1, side) and y (side, 1) of the entries, 0 in the middle; to be read only."""
     at = np.arange(side, dtype=np.float64) - side // 2
+    at.flags.writeable = False
     return at[None], at[:, None]
+
+
+@cache
+def _rings(side: int) -> NDArray[np.int64]:
+    """(side^2,): of each entry how many entries it is from the middle, along rows or columns."""
+    x, y = _grid(side)
+    return np.maximum(np.abs(x), np.abs(y)).astype(np.int64).ravel()
+
+
+@cache
+def _radii(side: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """All distances from the middle that there are, 0 first, and which of them each of (side, side) entries has."""
+    radii, places = np.unique(np.hypot(*_grid(side)), return_inverse=True)
+    return radii, places.reshape(side, side)
 
 
 def _distance(side: int, sigma: tuple[float, float], angle: float) -> Kernel:
     """(side, side): p^T S^-1 p with S = R diag(sigma^2) R^T."""
     x, y = _grid(side)
     cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    return ((cos * x + sin * y) / sigma[0]) ** 2 + ((cos * y - sin * x) / sigma[1]) ** 2
+    u, v = (cos / sigma[0]) * x + (sin / sigma[0]) * y, (cos / sigma[1]) * y - (sin / sigma[1]) * x
+    return u * u + v * v

@@ -61,7 +61,9 @@ def _sampled(line: Line, kernel: Kernel, antialias: bool) -> _Weighted:
     width, centres = kernel.width / shrink, line.centres()
     pixels = np.floor(centres - width / 2) + np.arange(math.ceil(width) + 2)
     weights = kernel.function(shrink * (centres - pixels))
-    return pixels, weights / weights.sum(axis=1, keepdims=True)
+    weights /= weights.sum(axis=1, keepdims=True)
+    seen = weights.any(axis=0)
+    return pixels[:, seen], weights[:, seen]
 
 
 def _nearest(line: Line) -> _Weighted:

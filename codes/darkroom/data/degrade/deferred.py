@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..augment import levels, unit
+from ..augment import unit
 from ..colors import Color, converted
 from ..crops import Box, Crop
 from .operation import Array, Operation, Ragged, Size
@@ -55,7 +56,8 @@ class Sample(NamedTuple):
     def degraded(self) -> Array:
         """(h, w, C), uint8, not converted yet."""
         kept = np.ascontiguousarray(self.window.box.of(degrade(unit(self.source), self.plan)))
-        return levels(degrade(kept, self.window.after), np.uint8)
+        done = degrade(kept, self.window.after)
+        return cv2.convertScaleAbs(done, alpha=255).reshape(done.shape)
 
 
 def gathered(sources: Sequence[Tensor]) -> Tensor:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from ..augment import chosen
 from .operation import Array, Degradation, Operation, Ragged, Size
 from .resizes import Resize
 
@@ -34,9 +35,7 @@ class Stage:
         happens, place = rng.random(), rng.random()
         if happens >= self.probability:
             return None
-        limits = np.cumsum(self.shares)
-        choice = int(np.searchsorted(limits / limits[-1], place, side="right"))
-        return self.choices[choice].draw(rng, size, goal)
+        return self.choices[chosen(self.shares, place)].draw(rng, size, goal)
 
 
 @dataclass(frozen=True)

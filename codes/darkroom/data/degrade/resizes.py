@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...filters.resize_taps import ENLARGING_AREA, Line, joined_taps, kernel_name, sum_taps
+from ...filters.resize_taps import ENLARGING_AREA, Line, joined_taps, kernel_name, sum_taps, taps
 from .operation import Array, Operation, Ragged, Size
 
 _CV2 = {
@@ -77,8 +78,15 @@ class Resize(Operation):
 def _along_rows(image: Array, line: Line) -> Array:
     """(H', W, C) of (H, W, C)."""
     table = torch.from_numpy(np.ascontiguousarray(image)).view(line.length, -1)
-    arguments = (torch.from_numpy(array) for array in joined_taps([line], line.length))
-    return sum_taps(table, *arguments).numpy().reshape(line.out, *image.shape[1:])
+    return sum_taps(table, *_tensors(line)).numpy().reshape(line.out, *image.shape[1:])
+
+
+@lru_cache(maxsize=1024)  # taps take as long as the resize itself, and in Real-ESRGAN three of four lines come again
+def _tensors(line: Line) -> tuple[Tensor, Tensor, Tensor]:
+    """The taps of one line, as ``sum_taps`` takes them."""
+    own = taps(line)
+    pixels, weights = torch.from_numpy(own.pixels).int(), torch.from_numpy(own.weights)
+    return pixels.flatten(), weights.flatten(), torch.arange(0, pixels.numel(), pixels.shape[1], dtype=torch.int32)
 
 
 def _along_all_rows(images: Tensor, lines: Sequence[Line]) -> Tensor:

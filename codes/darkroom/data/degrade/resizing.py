@@ -18,6 +18,7 @@ from typing import Literal
 import numpy as np
 
 from ...filters.resize_taps import kernel_name
+from ..augment import chosen
 from . import DEGRADATIONS
 from .operation import Degradation, Operation, Size
 from .resizes import DownUp, Resize
@@ -52,8 +53,7 @@ class Kernels:
 
     def at(self, place: float) -> str:
         """The kernel at a ``place`` in [0, 1)."""
-        limits = np.cumsum(self.shares or [1] * len(self.names))
-        return kernel_name(self.names[int(np.searchsorted(limits / limits[-1], place, side="right"))])
+        return kernel_name(self.names[chosen(self.shares or (1,) * len(self.names), place)])
 
 
 def is_close(size: Size, goal: Size) -> bool:
