@@ -7,7 +7,7 @@ Sources are 480 x 480 crops of free photographs, and their inputs at a quarter o
 figures are those of one core. ``wall`` is what a training would get, the median of many short spans. ``core`` counts
 the time that this process spent on a core instead, and is that of the best tenth of the spans: what an undisturbed core
 does, where others share the machine and its memory. It does not see a worker process.
-Then the time to list a folder of many files, anew and from the cache.
+Then the time to degrade a batch at once, and to list a folder of many files, anew and from the cache.
 """
 
 from __future__ import annotations
@@ -24,10 +24,13 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 import torch
+import yaml
 
+from darkroom.build.plan import plan_training, read_options
 from darkroom.data import listing
 from darkroom.data.aligned import Aligned
 from darkroom.data.dataset import ImageDataset
+from darkroom.data.degrade.deferred import finish
 from darkroom.data.folders import list_images
 from darkroom.data.images import Picture, read, write
 from darkroom.data.pack import PackedReader
@@ -65,11 +68,31 @@ def made(source: Source, crop: int) -> ImageDataset:
     return Aligned(source.high, crop=crop, scale=SCALE, flip=True, rotate=True, reader=source.reader)
 
 
+def degraded(strategy: str, run_on: str = "cpu") -> Make:
+    """Targets whose inputs go through the degradations of a preset."""
+
+    def make(source: Source, crop: int) -> ImageDataset:
+        train = {"mode": "aligned", "dataroot_HR": source.high, "crop_size": crop, "use_flip": True, "use_rot": True}
+        train |= {"augs_strategy": strategy, "degrade_on": run_on}
+        options = {"name": "b", "model": "sr", "scale": SCALE, "datasets": {"train": train}, "network_G": "esrgan"}
+        options["train"] = {"niter": 1, "pixel_criterion": "l1", "pixel_weight": 1}
+        file = Path(source.high).parent / "options.yml"
+        file.write_text(yaml.safe_dump(options), encoding="utf-8")
+        plan = plan_training(read_options(file))
+        assert plan.degrade is not None
+        dataset: ImageDataset = plan.dataset.make(**plan.degrade.arguments(), reader=source.reader)
+        return dataset
+
+    return make
+
+
 MAKERS: Sequence[tuple[str, Make, Sequence[int]]] = (
     ("pairs", pairs, (128, 256)),
     ("input made", made, (128,)),
+    ("bsrgan", degraded("bsrgan"), (128,)),
+    ("resrgan", degraded("resrgan"), (128,)),
 )
-"""What is measured: its name, how it is made, and the sides of its crops. Rows of degradations are entries here."""
+"""What is measured: its name, how it is made, and the sides of its crops."""
 
 
 def prepare(folder: Path, count: int) -> list[Source]:
@@ -132,6 +155,21 @@ def table(sources: Sequence[Source], seconds: float) -> None:
                 print(f"{f'{name}, {crop}, {source.name}':32}{row}", flush=True)
 
 
+def batched(source: Source, device: torch.device) -> None:
+    """Print how long it takes to degrade a batch of 8 on a device."""
+    for strategy in ("bsrgan", "resrgan"):
+        batches = stream(degraded(strategy, "device")(source, 128), 8, seed=0).batches()
+        spans = []
+        for _ in range(24):
+            batch = {k: v.to(device) if isinstance(v, torch.Tensor) else v for k, v in next(batches).items()}
+            start = time.perf_counter()
+            finish(batch)["input"].sum().item()
+            spans.append(time.perf_counter() - start)
+        milliseconds = statistics.median(spans[4:]) * 1000, min(spans[4:]) * 1000
+        shown = "{:.0f} ms, at best {:.0f}".format(*milliseconds)
+        print(f"{strategy}: 8 samples of 128 degraded at once on {device}: {shown}")
+
+
 def index(folder: Path, count: int) -> None:
     """Print how long it takes to list so many files."""
     for n in range(count):
@@ -160,7 +198,10 @@ def main() -> None:
     cv2.setNumThreads(0)
     torch.set_num_threads(1)
     with tempfile.TemporaryDirectory() as name:
-        table(prepare(Path(name), args.images), args.seconds)
+        sources = prepare(Path(name), args.images)
+        table(sources, args.seconds)
+        for device in ("cpu", *(["cuda"] if torch.cuda.is_available() else [])):
+            batched(sources[-1], torch.device(device))
         if args.files:
             index(Path(name, "many"), args.files)
 

