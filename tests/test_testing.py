@@ -260,3 +260,26 @@ def test_progress_bar_where_somebody_looks(tmp_path):
     ]
     done = python("train.py", "-opt", tmp_path / "o.yml")
     assert "it/s" not in done.stdout + done.stderr
+
+
+def test_colours_of_a_test_set_are_those_that_the_network_learnt_from(tmp_path):
+    """A network of luma: its input, what it is measured against, and its result are luma as MATLAB has it."""
+    from darkroom.archs import ARCHS
+    from darkroom.inference.weights import save_weights
+
+    torch.manual_seed(0)
+    network = ARCHS["compact"](in_nc=1, out_nc=1, nf=8, num_conv=2, scale=2)
+    save_weights(network.to_public(network.state_dict()), tmp_path / "y.pth")
+    photographs(tmp_path / "hr", count=1, size=40)
+    data = {"type": "aligned", "target": str(tmp_path / "hr"), "input_color": "y", "target_color": "y"}
+    small = {"type": "compact", "in_nc": 1, "out_nc": 1, "nf": 8, "num_conv": 2}
+    metrics = [{"type": "psnr", "crop_border": 0}]
+    tree = options(tmp_path, tmp_path / "y.pth", datasets={"test": data}, network_G=small, test={"metrics": metrics})
+    done = python("test.py", "-opt", write(tmp_path / "o.yml", tree))
+    assert done.returncode == 0, done.stderr
+    (result,) = results(tmp_path / "results").values()
+    assert result.mode == "L"
+    r, g, b = np.moveaxis(np.asarray(Image.open(tmp_path / "hr/photo0.png")).astype(float), 2, 0)
+    truth = np.round((65.481 * r + 128.553 * g + 24.966 * b) / 255 + 16)
+    psnr = 10 * math.log10(255**2 / np.mean((np.asarray(result).astype(float) - truth) ** 2))
+    assert float(re.search(r"PSNR: ([\d.]+)", done.stdout)[1]) == pytest.approx(psnr, abs=0.02)

@@ -21,6 +21,7 @@ from ..core.errors import DataError, OptionErrors
 from ..core.network import Network
 from ..core.registry import did_you_mean
 from ..data import DATASETS
+from ..data.colors import Color, recolored
 from ..data.crops import resized
 from ..data.dataset import ImageDataset, Prepared
 from ..data.degrade.operation import Size
@@ -144,7 +145,10 @@ def run_tests(plan: TestPlan) -> int:
             metrics = _metrics(plan)
             whole = dataset.whole if isinstance(dataset, Prepared) else None
             pairs = pairs_of(dataset)
-            test_set = TestSet(name, pairs, upscalers, plan.run.scale, test.comparison, metrics, kernel, whole)
+            colors = (planned.arguments.get(f"{side}_color", "rgb") for side in ("input", "target"))
+            test_set = TestSet(
+                name, pairs, upscalers, plan.run.scale, test.comparison, metrics, kernel, whole, (*colors,)
+            )
             failed += len(test_set.run(root / name, settings, log).failed)
     finally:
         log.close()
@@ -256,6 +260,8 @@ class TestSet:
     """What makes the input of a target that has none."""
     whole: Callable[[Picture, Picture | None], tuple[Picture, Picture | None]] | None = None
     """Makes input and target of the pictures of two files, where they are not simply these."""
+    colors: tuple[Color, Color] = ("rgb", "rgb")
+    """What input and target are converted to."""
     values: dict[Path, dict[str, Any]] = field(default_factory=dict, init=False)
     """By input, then by metric."""
 
@@ -273,7 +279,9 @@ class TestSet:
         return report
 
     def _work(self, job: Job, picture: Picture) -> Results:
-        given, truth = self._pair(job.source, picture)
+        pair = zip(self._pair(job.source, picture), self.colors, strict=True)
+        given, truth = (image and recolored(image, color) for image, color in pair)
+        assert given is not None
         results = {suffix: upscaler(given) for suffix, upscaler in self.upscalers.items()}
         if truth is not None and self.metrics:
             self.values[job.source] = self._measure(results[""], truth, self._targets[job.source] or job.source)

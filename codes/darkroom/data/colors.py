@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ..filters.color import luma, rgb_to_ycbcr
 from ..filters.lab import lab_to_rgb, rgb_to_lab
+from .images import Picture
 
 Color = Literal["rgb", "gray", "y", "lab", "lab_to_rgb"]
 """As the file is; luma of BT.601 in full range; that in studio range, 16 to 235, as MATLAB has it; CIE L*a*b*, each
@@ -34,6 +36,14 @@ def converted(image: Tensor, color: Color) -> Tensor:
     unit = image.to(torch.float32) / largest
     changed = {"y": luma, "lab": rgb_to_lab, "lab_to_rgb": lab_to_rgb}[color](unit)
     return changed.mul_(largest).round_().clamp_(0, largest).to(image.dtype)
+
+
+def recolored(picture: Picture, color: Color) -> Picture:
+    """The picture converted, without its transparency; as it is for ``rgb``."""
+    if color == "rgb":
+        return picture
+    pixels = np.ascontiguousarray(picture.as_channels(3).transpose(2, 0, 1))
+    return Picture(np.ascontiguousarray(converted(torch.from_numpy(pixels), color).permute(1, 2, 0).numpy()))
 
 
 def check_color(name: str, color: Color, channels: int) -> None:
