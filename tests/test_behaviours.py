@@ -250,3 +250,22 @@ def test_plateau_follows_the_metric_not_the_iteration(tmp_path):
             run.validate(run.loop)
     run.close()
     assert rates == pytest.approx([1, 1, 1, 1, 0.5, 0.5])  # the second validation is no better than the first
+
+
+def test_row_39_znorm(tmp_path):
+    """Networks and losses see images in [-1, 1]; what is measured and written stays in [0, 1]."""
+    tree = native(tmp_path)
+    tree["model"] = {"type": "sr", "signed": True}
+    tree["datasets"]["val"] = {"type": "aligned", "target": tree["datasets"]["train"]["target"], "limit": 1}
+    tree["validate"] = {"every": 6, "metrics": [{"type": "psnr"}]}
+    run = make(write(tmp_path / "o.yml", tree))
+    batch = run.loop.on_device(next(run.loop.data(0)))
+    sample = run.loop.model.sample(batch)
+    with torch.no_grad():
+        output = run.loop.model.G(batch["input"] * 2 - 1)
+    torch.testing.assert_close(sample["output"].detach(), output)
+    loss = run.loop.terms[0](sample).loss
+    torch.testing.assert_close(loss, (output - (batch["target"] * 2 - 1)).abs().mean())
+    shown = run.loop.model.shown(sample)["output"]
+    torch.testing.assert_close(shown.detach(), (output + 1) / 2)
+    run.close()

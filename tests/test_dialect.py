@@ -346,7 +346,7 @@ datasets:
     crop_sise: 128
     batch_size: 8
     virtual_batch_size: 20
-    znorm: true
+    dataroot_ref: r
 network_G: esrgan
 network_D: discriminator_vgg
 train:
@@ -367,7 +367,7 @@ logger:
         (5, "there is no option 'use_cm' in the top of the file. Did you mean 'use_cem'?"),
         (10, "there is no option 'crop_sise' in section 'datasets.train'. Did you mean 'crop_size'?"),
         (12, "virtual_batch_size: 20 is not a multiple of batch_size, 8; write 16 or 24"),
-        (13, "znorm: "),
+        (13, "dataroot_ref: "),
         (17, "niter: expected a whole number, found 'many'"),
         (18, "there is no option 'niterr' in section 'train'. Did you mean 'niter'?"),
         (19, "there is no option 'print_freq' in section 'train'. It belongs to section 'logger'."),

@@ -37,7 +37,7 @@ Alpha = Literal["network", "bicubic"]
 Say = Callable[[str], None]
 T = TypeVar("T")
 
-_FAILURES = (DarkroomError, OSError, RuntimeError, ValueError, MemoryError)
+FAILURES = (DarkroomError, OSError, RuntimeError, ValueError, MemoryError)
 """What one file may meet without ending the others' work; anything else is a fault of the program."""
 _WRITABLE = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 _DEEP = (".png", ".tif", ".tiff")
@@ -377,8 +377,8 @@ def _account(job: Job, written: Future[Results], report: Report, on_result: OnRe
     """Enter what became of the job."""
     try:
         results = written.result()
-    except _FAILURES as error:
-        reason = _reason(error)
+    except FAILURES as error:
+        reason = reason_of(error)
         report.failed.append(Failure(job.source, reason))
         say(f"{job.source}: {reason}")
         return
@@ -403,7 +403,7 @@ def _computed(
     """The results of the job once they are written, or what prevented that."""
     try:
         return writer.submit(_written, job, work(job, picture.result()), save)
-    except _FAILURES as error:
+    except FAILURES as error:
         _LOG.debug("%s failed", job.source, exc_info=True)
         failed: Future[Results] = Future()
         failed.set_exception(error.with_traceback(None))  # its frames hold the tensors of the attempt
@@ -417,7 +417,8 @@ def _written(job: Job, results: Results, save: Save) -> Results:
     return results
 
 
-def _reason(error: BaseException) -> str:
+def reason_of(error: BaseException) -> str:
+    """What a failure is called in a report."""
     if isinstance(error, UnreadableImage):
         return error.reason
     return str(error) if isinstance(error, DarkroomError) else f"{type(error).__name__}: {error}"

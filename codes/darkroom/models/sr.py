@@ -25,7 +25,8 @@ class SR(Model):
 
     ``output_low``, ``output_high`` and ``target_low``, ``target_high`` are their coarse and fine parts.
     ``fitted_output`` is the output as ``Loc`` moves its pieces to meet the target; losses that are to judge it from
-    some iteration on judge ``fitted``, which is the output until a phase binds it anew.
+    some iteration on judge ``fitted``, which is the output until a phase binds it anew. ``signed``: networks and losses
+    see images in [-1, 1].
     """
 
     players: ClassVar = {"G": ("G", "Loc"), "D": ("D",)}
@@ -40,6 +41,12 @@ class SR(Model):
     consistency: Kernel | None = None
     lowpass: Lowpass = "average"
     highpass: Lowpass = "average"
+    signed: bool = False
+
+    @property
+    def is_signed(self) -> bool:
+        """See ``Model``."""
+        return self.signed
 
     @rule
     def output(self, s: Sample) -> Tensor:

@@ -21,9 +21,8 @@ import cv2
 import torch
 from tqdm import tqdm
 
-from ..core.errors import DarkroomError, DataError
-from ..data.dataset import UnreadableImage
-from ..inference.folder import Failure, Job, Report, UpscaleSettings, plan
+from ..core.errors import DataError
+from ..inference.folder import FAILURES, Failure, Job, Report, UpscaleSettings, plan, reason_of
 
 __all__ = [
     "Failure", "Journal", "Report", "Task", "Workers", "apart", "carry_out", "look_at", "stamp", "tasks", "write_table",
@@ -35,8 +34,7 @@ R = TypeVar("R")
 Stamp = tuple[str, int, int]
 """Path, size and time of change of a file."""
 
-_FAILURES = (DarkroomError, OSError, RuntimeError, ValueError, MemoryError, cv2.error)
-"""What one file may meet without ending the others' work; anything else is a fault of the program."""
+_FAILURES = (*FAILURES, cv2.error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,15 +107,9 @@ class Workers:
                 pool.shutdown(cancel_futures=True)
 
     def _failed(self, path: Path, error: BaseException) -> Failure:
-        failure = Failure(path, _reason(error))
+        failure = Failure(path, reason_of(error))
         self.say(f"{failure.source}: {failure.reason}")
         return failure
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, UnreadableImage):
-        return error.reason
-    return str(error) if isinstance(error, DarkroomError) else f"{type(error).__name__}: {error}"
 
 
 class Journal:

@@ -127,6 +127,9 @@ _ROOTS: Table = {
     "subset_file_LR": Refused("inputs are found by the names of their targets; write subset_file only"),
 }
 
+SIGNED = (*translation.MODELS, "sr", "srgan", "srragan")
+"""Methods whose networks may see images in [-1, 1]."""
+
 _COMMON: Table = {
     **OWN,
     **_ROOTS,
@@ -138,7 +141,7 @@ _COMMON: Table = {
     "output_nc": Takes("target_channels", int),
     "img_loader": Refused("images are read in one way, which reads all of them; remove it", ("cv2",)),
     "outputs": Combined("type", str),
-    "znorm": OnlyFor(translation.MODELS, Combined("model.signed, test.signed", bool)),
+    "znorm": OnlyFor(SIGNED, Combined("model.signed, test.signed", bool)),
     "toTensor_method": later("another conversion to tensors"),
     "normalization_mean": Belongs("toTensor_method"),
     "normalization_std": Belongs("toTensor_method"),

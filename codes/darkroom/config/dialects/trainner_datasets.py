@@ -55,7 +55,7 @@ def dataset(job: Job, name: str, others: Mapping[str, Collection[str]], *, train
             instead = ", or degradations such as lr_noise" if learnt else " too"
             text = f"at scale 1 the input would be the target itself; write dataroot_LR{instead}"
             inner.error(section.where(), f"{path}: {text}")
-    signed = job.read(section, "znorm", bool) if translated else None
+    signed = job.read(section, "znorm", bool) if method(job) in data.SIGNED else None
     if signed is not None:
         job.put("model.signed" if training else "test.signed", signed, section.where("znorm"), "znorm")
     job.put(path, inner.native, sections.where(name), name)
