@@ -13,7 +13,8 @@ from ..data.flist import read_flist
 from ..data.images import IMAGE_SUFFIXES
 from ..data.lmdb_writer import create_lmdb
 from ..data.mixing import paths_of
-from ..data.pack import STORE
+from ..data.pack import STORE, PackedReader
+from ..data.pack_background import PackInBackground
 from ..data.packing import LIMIT_GB, gigabytes, pack, stored, verify
 from .paths import FOLDERS
 from .plan import TrainPlan
@@ -25,6 +26,8 @@ __all__ = [
     "kind_of_workers",
     "list_store",
     "pack_roots",
+    "packing_of",
+    "reader_of",
     "roots_of",
     "verify_store",
     "write_lmdb",
@@ -45,6 +48,19 @@ def roots_of(plan: TrainPlan) -> list[str]:
         elif path.exists():
             roots.append(root)
     return list(dict.fromkeys(roots))
+
+
+def reader_of(plan: TrainPlan) -> PackedReader | None:
+    """What reads the images of the run where they are packed; None if they are not to be."""
+    return PackedReader(Path(plan.run.pack_store).expanduser(), roots_of(plan)) if plan.run.pack else None
+
+
+def packing_of(plan: TrainPlan, say: Callable[[str], None]) -> PackInBackground | None:
+    """What packs them meanwhile; None if they are not to be."""
+    if not plan.run.pack:
+        return None
+    store = Path(plan.run.pack_store).expanduser()
+    return PackInBackground(roots_of(plan), store, plan.run.pack_limit_gb, say=say)
 
 
 def kind_of_workers(plan: TrainPlan) -> Literal["processes", "threads"]:

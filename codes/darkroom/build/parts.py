@@ -21,7 +21,6 @@ from ..core.terms import AdversarialLoss, FoolTerm, ImageTerm, JudgeTerm, Term, 
 from ..data.batch_augment import OneOf
 from ..data.dataset import ImageDataset
 from ..data.degrade.deferred import finish
-from ..data.pack import PackedReader
 from ..data.stream import to_unit
 from ..engine import distributed
 from ..engine.experiment import Experiment
@@ -35,7 +34,7 @@ from ..optim.clipping import AutoClip, ClipNorm, ClipValue
 from ..optim.schedule_free import ScheduleFreeWeights, is_schedule_free
 from ..optim.schedules import Constant, Plateau, SWAAnneal, WarmUp
 from .cross_check import check_phases, critics, player_of
-from .packing import roots_of
+from .packing import reader_of
 from .plan import PlayerPlan, TermPlan, TrainPlan
 
 
@@ -108,8 +107,9 @@ def make_dataset(planned: Plan, plan: TrainPlan, model: Model) -> ImageDataset:
     given: dict[str, Any] = {}
     if planned is plan.dataset and plan.degrade is not None:
         given |= plan.degrade.arguments()
-    if plan.run.pack:
-        given["reader"] = PackedReader(Path(plan.run.pack_store).expanduser(), roots_of(plan))
+    reader = reader_of(plan)
+    if reader is not None:
+        given["reader"] = reader
     if "multiple_of" in parameters(planned.factory) and "multiple_of" not in planned.arguments:
         given["multiple_of"] = math.lcm(*(network.multiple_of for network in generators(plan, model).values()))
     dataset: ImageDataset = planned.make(**given)

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from ..data.augment import Array
@@ -16,6 +15,7 @@ from ..data.degrade.deferred import PLAN, SOURCE, WINDOW, finish
 from ..data.images import write
 from ..data.photographs import write_sample
 from ..data.stream import stream, to_unit
+from ..engine.validate import to_bytes
 from ..inference.sheets import Cell, enlarged, panel, sheet
 from .paths import check_training_folders
 from .plan import TrainPlan
@@ -67,8 +67,7 @@ def _cells(number: int, batch: Mapping[str, Any], names: Sequence[str], operatio
 
 def _picture(images: Tensor) -> Array:
     """(H, W, 3), uint8, of the first of (B, C, H, W) in [0, 1]."""
-    image = images[0].mul(255).round().clamp(0, 255).to(torch.uint8)
-    return np.ascontiguousarray(image.expand(3, -1, -1).permute(1, 2, 0).numpy())
+    return np.ascontiguousarray(to_bytes(images[0]).expand(3, -1, -1).permute(1, 2, 0).numpy())
 
 
 def _at(image: Array, height: int) -> Array:

@@ -40,7 +40,7 @@ from ..inference.weights import save_weights
 from ..optim.averages import Average
 from ..optim.schedules import Plateau
 from .device import choose_device, choose_precision, describe
-from .packing import kind_of_workers, roots_of
+from .packing import kind_of_workers, packing_of
 from .parts import (
     check_modules,
     derive_phases,
@@ -185,7 +185,8 @@ def make_run(plan: TrainPlan, experiment: Experiment, log: Log) -> Run:
         file = experiment.folder / plan.logger.numbers_file  # or wherever it says, if its path is absolute
         chores.append(Every(plan.logger.numbers_every, Numbers(file, plan.logger.numbers, epoch)))
     loop.chores = [*chores, Every(plan.checkpoint.every, saver)]
-    return Run(plan, loop, log, data, saver, report, progress, validate, experiment, _packing(plan, log))
+    packing = packing_of(plan, log.say) if distributed.rank() == 0 else None
+    return Run(plan, loop, log, data, saver, report, progress, validate, experiment, packing)
 
 
 def _open_dataset(plan: TrainPlan, model: Model, log: Log) -> tuple[ImageDataset, Mapping[str, Any]]:
@@ -197,14 +198,6 @@ def _open_dataset(plan: TrainPlan, model: Model, log: Log) -> tuple[ImageDataset
     if refuses_misfits(plan.dataset):
         refuse_misfits("train", dataset.pairs(), plan.run.scale)
     return dataset, prove(dataset, plan.run.seed)
-
-
-def _packing(plan: TrainPlan, log: Log) -> PackInBackground | None:
-    """What packs the images of the run, in one of its processes."""
-    if not plan.run.pack or distributed.rank() != 0:
-        return None
-    store = Path(plan.run.pack_store).expanduser()
-    return PackInBackground(roots_of(plan), store, plan.run.pack_limit_gb, say=log.say)
 
 
 def _restore(plan: TrainPlan, saver: Saver, state: Mapping[str, Any], path: Path, log: Log) -> None:
