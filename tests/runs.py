@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 import yaml
 from PIL import Image
@@ -148,4 +149,20 @@ def save_backbone(module: torch.nn.Module, path: Path) -> Path:
             fan_in = value[0].numel() if value.ndim > 1 else 100
             value.copy_(torch.randn(value.shape, generator=generator) * (2 / fan_in) ** 0.5)
     torch.save(state, path)
+    return path
+
+
+def save_inception(path: Path) -> Path:
+    """Random weights of a useful size for torch-fidelity's network, which cannot be made without some."""
+    from torch_fidelity import feature_extractor_inceptionv3 as module
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "load_state_dict_from_url", lambda *_, **__: {})
+        patch.setattr(module.FeatureExtractorInceptionV3, "load_state_dict", lambda self, state: None)
+        network = module.FeatureExtractorInceptionV3("inception-v3-compat", ["2048"])
+    torch.manual_seed(0)
+    for layer in network.modules():
+        if isinstance(layer, torch.nn.Conv2d):
+            torch.nn.init.kaiming_normal_(layer.weight)
+    torch.save(network.state_dict(), path)
     return path

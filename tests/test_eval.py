@@ -5,9 +5,8 @@ import re
 
 import numpy as np
 import pytest
-import torch
 from PIL import Image
-from runs import photographs, python, save_backbone
+from runs import photographs, python, save_backbone, save_inception
 
 from darkroom.cli import eval as command
 
@@ -37,28 +36,14 @@ def test_values_are_those_of_the_formulas(tmp_path):
     assert f"2 images: PSNR: {mean:.5g}" in done.stdout
 
 
-def _random_inception(file, monkeypatch):
-    """A file with torch-fidelity's network, which has no way to be made without one."""
-    inception = pytest.importorskip("torch_fidelity.feature_extractor_inceptionv3", reason="needs torch-fidelity")
-    network = inception.FeatureExtractorInceptionV3
-    torch.manual_seed(0)
-    with monkeypatch.context() as patch:
-        patch.setattr(inception, "load_state_dict_from_url", lambda *args, **options: {})
-        patch.setattr(network, "load_state_dict", lambda self, state: None)
-        made = network("inception-v3-compat", ["2048"])
-    for layer in made.modules():
-        if isinstance(layer, torch.nn.Conv2d):
-            torch.nn.init.kaiming_normal_(layer.weight)
-    torch.save(made.state_dict(), file)
-
-
 def test_distances_of_networks_that_are_in_the_cache(tmp_path, monkeypatch):
     """LPIPS and FID with random weights under the names of the real ones: 0 for equal folders, more for others."""
     from darkroom.archs.lpips import LPIPSDistance
 
     cache = tmp_path / "torch/hub/checkpoints"
     cache.mkdir(parents=True)
-    _random_inception(cache / "weights-inception-2015-12-05-6726825d.pth", monkeypatch)
+    pytest.importorskip("torch_fidelity", reason="needs torch-fidelity")
+    save_inception(cache / "weights-inception-2015-12-05-6726825d.pth")
     backbone = LPIPSDistance("squeeze").backbone
     save_backbone(backbone, cache / backbone.file)
     photographs(tmp_path / "truth", count=2, size=32)

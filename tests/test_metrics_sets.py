@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from runs import make, native, photographs, save_backbone, train, write
+from runs import make, native, photographs, save_backbone, save_inception, train, write
 from torch import nn
 from torch.nn import functional as F
 
@@ -202,12 +202,7 @@ def test_fid_with_the_real_network(tmp_path, monkeypatch):
     for name in ("broken.pth", "other.pth", "code.pth", "none.pth"):
         with pytest.raises(WeightsError, match=rf"{name} cannot be had or does not fit"):
             FID(weights=str(tmp_path / name))
-    network, state = extractor.FeatureExtractorInceptionV3, {}
-    monkeypatch.setattr(extractor, "load_state_dict_from_url", lambda *_, **__: state)
-    monkeypatch.setattr(network, "load_state_dict", lambda self, _: state.update(self.state_dict()))
-    network("inception-v3-compat", ["64"])
-    monkeypatch.undo()
-    torch.save(state, tmp_path / "inception.pth")
+    save_inception(tmp_path / "inception.pth")
     options = {"feature": 64, "feature_extractor_weights_path": str(tmp_path / "inception.pth")}
     reference, metric, seen = FrechetInceptionDistance(**options), FID(64, str(tmp_path / "inception.pth")), []
     for seed in range(3):
