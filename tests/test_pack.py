@@ -28,6 +28,7 @@ CASES = {**files.good_files(), **{f"turned{n}.{k}": (None, n, k) for n in range(
 def at_once(monkeypatch):
     """Readers look for news whenever they read."""
     monkeypatch.setattr(packed, "_POLL", 0.0)
+    monkeypatch.setattr(packed, "_REST", 0)
 
 
 def same(one, two):
@@ -215,6 +216,27 @@ def test_verifying_finds_what_was_altered_and_lets_the_file_be_read(tmp_path):
     assert pack([root], tmp_path / "store").new == 1
     assert same(reader(f"{root}/2.png"), read(f"{root}/2.png"))
     assert from_pack(reader(f"{root}/2.png"))
+
+
+def test_verifying_what_was_hardly_begun_or_is_not_there(tmp_path):
+    root, store = folder(tmp_path / "hr", 3), tmp_path / "store"
+    with pytest.raises(DataError, match="nothing is packed in .*hr. Pack it first"):
+        verify(store, [root])
+    place(tmp_path).mkdir(parents=True)
+    (place(tmp_path) / "folder.txt").write_text(f"{root}\n", encoding="utf-8")  # and was killed then
+    assert verify(store, [root]) == verify(store) == []
+    assert pack([root], store).new == 3
+
+
+def test_verifying_touches_nothing_while_another_process_writes(tmp_path):
+    root, store = folder(tmp_path / "hr", 3), tmp_path / "store"
+    pack([root], store)
+    with (place(tmp_path) / "index.bin").open("ab") as file:
+        file.write(b"half an entry")
+    before = (place(tmp_path) / "index.bin").read_bytes()
+    with FileLock(place(tmp_path) / "lock"):
+        assert verify(store, [root], stop=lambda: True) == []
+    assert (place(tmp_path) / "index.bin").read_bytes() == before
 
 
 SLOWLY = """

@@ -52,6 +52,8 @@ _FOUND = 2**16
 """Images that are remembered where they are found, which takes longer than to see that their files are unchanged."""
 _POLL = 1.0
 """Seconds between two looks for what another process has packed."""
+_REST = 20
+"""And at least so many times what reading the index takes."""
 
 
 def place_of(store: Path | str, folder: Path | str) -> Path:
@@ -232,7 +234,7 @@ class Packed:
             size = 0
         if size != self._seen or self._index is None:
             self._index, self._seen, self._found = Index.of(self.place), size, {}
-            self._look = start + max(_POLL, 20 * (time.monotonic() - start))
+            self._look = start + max(_POLL, _REST * (time.monotonic() - start))
 
 
 def segment_file(place: Path, number: int) -> Path:

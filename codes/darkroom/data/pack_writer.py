@@ -93,7 +93,7 @@ class PackWriter:
     def __init__(self, place: Path, folder: Path) -> None:
         """Go on in ``place`` with the images of ``folder``."""
         self.place = place
-        (place / "folder.txt").write_text(f"{os.path.realpath(folder)}\n", encoding="utf-8")
+        _replace(place / "folder.txt", f"{os.path.realpath(folder)}\n".encode())
         entries, index = read_index(place), place / "index.bin"
         if index.exists() and index.stat().st_size != entries.nbytes:  # someone was killed, or the disk is damaged
             _replace(index, entries.tobytes())

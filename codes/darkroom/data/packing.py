@@ -273,25 +273,34 @@ def verify(
     """The packed images whose pixels are no longer those that were packed; they are read from their files from now on.
 
     Of all ``folders``, or of everything in the store.
+
+    Raises:
+        DataError: nothing of one of the ``folders`` is packed there.
     """
-    places = [place_of(store, base_of(folder)) for folder in folders] or [p.parent for p in store.glob("*/folder.txt")]
+    bases = [base_of(folder) for folder in folders]
+    missing = [str(base) for base in bases if not (place_of(store, base) / "folder.txt").exists()]
+    if missing:
+        raise DataError(f"nothing is packed in {store} of: {', '.join(missing)}. Pack it first")
+    places = [place_of(store, base) for base in bases] or [path.parent for path in store.glob("*/folder.txt")]
     return [name for place in places for name in _verify(place, progress, stop)]
 
 
 def _verify(place: Path, progress: Progress, stop: Callable[[], bool]) -> list[str]:
-    about = Path((place / "folder.txt").read_text(encoding="utf-8").strip())
-    names = (place / "names.bin").read_bytes()
+    folder = Path((place / "folder.txt").read_text(encoding="utf-8").strip())
     damaged: list[str] = []
     with locked(place, lambda: not stop()) as alone:
-        packed, entries = Packed(place), list(Index.of(place).newest()) if alone else []
-        with PackWriter(place, about) as writer:
+        if not alone:
+            return []
+        with PackWriter(place, folder) as writer:  # which makes whole what a killed one left
+            packed, entries = Packed(place), list(Index.of(place).newest())
+            names = (place / "names.bin").read_bytes()
             for done, entry in enumerate(entries, 1):
                 picture = packed.picture(entry)
                 if picture is None or content_of(picture) != (entry.content, entry.content2):
                     writer.withdraw(entry)
                     name = names[entry.name :].partition(b"\0")[0].decode("utf-8", "replace")
-                    damaged.append(str(about / name))
-                progress(f"verifying {about}", done, len(entries))
+                    damaged.append(str(folder / name))
+                progress(f"verifying {folder}", done, len(entries))
                 if stop():
                     break
     return damaged
