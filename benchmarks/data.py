@@ -3,10 +3,10 @@
     python benchmarks/data.py --seconds 3
 
 Sources are 480 x 480 crops of free photographs, and their inputs at a quarter of the size. They are cropped to 128 or
-256, flipped and turned, in batches of 16. OpenCV and torch are held to one thread, so in line and in a thread the
-figures are those of one core. ``wall`` is what a training would get, the median of many short spans. ``core`` counts
-the time that this process spent on a core instead, and is that of the best tenth of the spans: what an undisturbed core
-does, where others share the machine and its memory. It does not see a worker process.
+256, flipped and turned, in batches of 16. OpenCV and torch are held to one thread, so the figures are those of one
+core. ``wall`` is what a training would get, the median of many short spans. ``core`` counts the time on a core of the
+process that makes the samples instead, and is that of the best tenth of the spans: what an undisturbed core does, where
+others share the machine and its memory.
 Then the time to degrade a batch at once, and to list a folder of many files, anew and from the cache.
 """
 
@@ -19,7 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
@@ -52,6 +52,23 @@ class Source(NamedTuple):
     high: str
     low: str
     reader: Callable[[str], Picture]
+
+
+class Stamped:
+    """A dataset whose items tell how long their process has been on a core by then."""
+
+    yields = Aligned.yields
+
+    def __init__(self, dataset: ImageDataset) -> None:
+        self.dataset, self.crop, self.strays = dataset, dataset.crop, dataset.strays
+        self.kernels, self.notes, self.pairs = dataset.kernels, dataset.notes, dataset.pairs
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def item(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        """With the key ``seconds``."""
+        return {**self.dataset.item(index, rng), "seconds": time.process_time()}
 
 
 Make = Callable[[Source, int], ImageDataset]
@@ -124,34 +141,36 @@ def prepare(folder: Path, count: int) -> list[Source]:
 
 
 def rates(dataset: ImageDataset, workers: int, workers_are: str, seconds: float) -> tuple[float, float]:
-    """Samples per second, and per second of this process on a core."""
-    data = stream(dataset, BATCH, 0, workers=workers, workers_are=workers_are, prefetch=4)
+    """Samples per second, and per second on a core of the process that makes them."""
+    data = stream(Stamped(dataset), BATCH, 0, workers=workers, workers_are=workers_are, prefetch=4)
     batches = data.batches()
     for _ in range(WARM + 4 * workers):  # what was prepared ahead is not measured
         next(batches)
     wall, core, end = [], [], time.perf_counter() + seconds
+    on_core = next(batches)["seconds"][-1]
     while time.perf_counter() < end:
-        count, start, on_core = 0, time.perf_counter(), time.process_time()
+        count, start = 0, time.perf_counter()
         while time.perf_counter() < start + SPAN:
-            next(batches)
+            batch = next(batches)
             count += BATCH
         wall.append(count / (time.perf_counter() - start))
-        core.append(count / (time.process_time() - on_core))
+        core.append(count / (batch["seconds"][-1] - on_core))
+        on_core = batch["seconds"][-1]
     data.close()
     return statistics.median(wall), float(np.quantile(core, 0.9))
 
 
 def table(sources: Sequence[Source], seconds: float) -> None:
     """Print the samples per second of everything."""
-    heads = "".join(f"{name + ', wall':>16}{'core' if name != '1 process' else '':>8}" for name in WORKERS)
+    heads = "".join(f"{name + ', wall':>16}{'core':>8}" for name in WORKERS)
     print(f"{'samples per second':32}{heads}")
     for name, make, crops in MAKERS:
         for crop in crops:
             for source in sources:
                 dataset, row = make(source, crop), ""
-                for kind, (workers, workers_are) in WORKERS.items():
+                for workers, workers_are in WORKERS.values():
                     wall, core = rates(dataset, workers, workers_are, seconds)
-                    row += f"{wall:16,.0f}" + (f"{core:8,.0f}" if kind != "1 process" else f"{'':8}")
+                    row += f"{wall:16,.0f}{core:8,.0f}"
                 print(f"{f'{name}, {crop}, {source.name}':32}{row}", flush=True)
 
 

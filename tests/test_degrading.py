@@ -2,18 +2,20 @@
 
 import collections
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from runs import ROOT, equal, killed_after, make, photographs, python, write
+from runs import ROOT, equal, killed_after, make, native, photographs, python, write
 
 from darkroom.build.plan import plan_training, read_options
 from darkroom.cli import preview as command
 from darkroom.config.options import ChoiceOptions
 from darkroom.config.typed import parameters
+from darkroom.core.errors import OptionErrors
 from darkroom.data.degrade import DEGRADATIONS
 from darkroom.data.degrade.operation import Degradation, Operation, Ragged, Size
 from darkroom.data.degrade.pipeline import Pipeline, Stage, degrade, degrade_batch
@@ -110,6 +112,24 @@ def test_probabilities_are_those_of_the_options():
     found = orders(Pipeline(stages=[choices]), 2000)
     assert {*found} == {"x", "z"}
     assert 420 < found["x"] < 580
+
+
+def test_values_that_clash_are_all_told_before_anything_is_read(tmp_path):
+    """And folders that are not there when they are to be read, with their place."""
+    clashes = [{"type": "jpeg", "quality": [90, 30]}, {"type": "gaussian_noise", "sigma": [9, 1]}]
+    stages = [{"of": [clash]} for clash in clashes]
+    path = write(tmp_path / "o.yml", native(tmp_path, degrade={"stages": stages}))
+    with pytest.raises(OptionErrors, match="2 errors") as told:
+        plan_training(read_options(path))
+    assert all(
+        re.match(rf"{re.escape(str(path))}:\d+: {key}: expected", line)
+        for key, line in zip(("quality", "sigma"), told.value.errors, strict=True)
+    )
+    elsewhere = [{"of": [{"type": "noise_patches", "folder": str(tmp_path / "elsewhere")}]}]
+    path = write(tmp_path / "o.yml", native(tmp_path, degrade={"stages": elsewhere}))
+    plan = plan_training(read_options(path))
+    with pytest.raises(OptionErrors, match=rf"{re.escape(str(path))}:\d+: folder: expected a folder of noise patches"):
+        plan.degrade.arguments()
 
 
 @pytest.mark.parametrize("name", list(DEGRADATIONS))

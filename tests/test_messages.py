@@ -149,6 +149,21 @@ def test_the_log_says_on_what_it_runs_and_how_much_there_is(file, capsys):
     assert "Dataset train: 6 images" in out
 
 
+def test_check_counts_no_input_of_another_size_that_is_used_all_the_same(tmp_path, capsys):
+    options = native(tmp_path)
+    low = photographs(tmp_path / "LR", 6, 36)
+    Image.open(low / "photo2.png").resize((30, 30)).save(low / "photo2.png")
+    options["datasets"]["train"]["input"] = str(low)
+    for misfit, code, line in (
+        ("refuse", 1, "Inputs of the wrong size: 1"),
+        ("resize_input", 0, "Inputs of another size, which the dataset resizes or makes anew: 1"),
+        ("make", 0, "Inputs of another size, which the dataset resizes or makes anew: 1"),
+    ):
+        options["datasets"]["train"]["misfit"] = misfit
+        assert run_train(["-opt", str(write(tmp_path / "o.yml", options)), "--check"]) == code
+        assert line in capsys.readouterr().out
+
+
 def test_check_counts_what_cannot_be_used_and_says_nothing_that_alarms(tmp_path, capsys):
     photographs(tmp_path / "HR", 12)
     options = native(tmp_path, checkpoint={"best": "psnr"}, validate={"metrics": [{"type": "psnr"}]})

@@ -10,6 +10,7 @@ import pytest
 import torch
 from runs import environment
 
+from darkroom.core.errors import DataError
 from darkroom.data.degrade import DEGRADATIONS, fields
 from darkroom.data.degrade.camera import SensorNoise, malvar, mosaic
 from darkroom.data.degrade.noises import AddGaussian, AddPoisson, AddSpeckle, DeadPixels
@@ -378,10 +379,10 @@ def test_all_files_and_places_are_taken(make):
 
 
 def test_a_folder_without_patches_is_explained(tmp_path):
-    with pytest.raises(ValueError, match=r"folder: expected a folder of noise patches.* there is no .*nowhere"):
+    with pytest.raises(DataError, match=r"folder: expected a folder of noise patches.* there is no .*nowhere"):
         DEGRADATIONS["noise_patches"](folder=str(tmp_path / "nowhere"))
     (tmp_path / "notes.txt").write_text("no image", encoding="utf-8")
-    with pytest.raises(ValueError, match=r"has no images.* It holds: notes.txt"):
+    with pytest.raises(DataError, match=r"has no images.* It holds: notes.txt"):
         DEGRADATIONS["noise_patches"](folder=str(tmp_path))
     with pytest.raises(ValueError, match="size: expected at least 1"):
         DEGRADATIONS["noise_patches"](folder=str(tmp_path), size=0)

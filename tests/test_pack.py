@@ -220,7 +220,7 @@ def test_verifying_finds_what_was_altered_and_lets_the_file_be_read(tmp_path):
 
 def test_verifying_what_was_hardly_begun_or_is_not_there(tmp_path):
     root, store = folder(tmp_path / "hr", 3), tmp_path / "store"
-    with pytest.raises(DataError, match="nothing is packed in .*hr. Pack it first"):
+    with pytest.raises(DataError, match=r"nothing is packed in .*hr\. Pack it first"):
         verify(store, [root])
     place(tmp_path).mkdir(parents=True)
     (place(tmp_path) / "folder.txt").write_text(f"{root}\n", encoding="utf-8")  # and was killed then

@@ -22,6 +22,7 @@ from ..data.survey import Survey, survey
 from ..engine.checkpoint import read_state, restore
 from ..engine.chores import clock
 from ..engine.logs import Log
+from .parts import refuses_misfits
 from .plan import TrainPlan
 from .training import Run, open_run
 
@@ -42,7 +43,7 @@ def check(plan: TrainPlan, notes: Sequence[str], source: Path) -> int:
         write_sample(Path(plan.run.sample_photographs))
     problems = 0
     for name, planned in {"train": plan.dataset, **{name: p for name, (_, p) in plan.sets.items()}}.items():
-        found = _look(name, planned.make(), plan.run.scale)
+        found = _look(name, planned.make(), plan.run.scale, refuses_misfits(planned))
         problems += len(found.unreadable) + len(found.mismatched)
     with tempfile.TemporaryDirectory(prefix="darkroom-check-") as folder:
         path = dataclasses.replace(plan.path, root=folder, resume_state=None)
@@ -68,14 +69,14 @@ def _say(line: str) -> None:
     tqdm.write(line, file=sys.stdout)
 
 
-def _look(name: str, dataset: Any, scale: int) -> Survey:
+def _look(name: str, dataset: Any, scale: int, refuse: bool) -> Survey:
     with tqdm(total=len(dataset), unit="file", desc=f"headers of {name}", disable=None) as bar:
 
         def progress(done: int, total: int) -> None:
             bar.total = total
             bar.update(done - bar.n)
 
-        found = survey(dataset.pairs(), scale, dataset.crop, dataset.strays, progress)
+        found = survey(dataset.pairs(), scale, dataset.crop, dataset.strays, progress, refuse=refuse)
     _say(f"Dataset [{name}]: {found.report()}")
     if not found.usable:
         raise DataError(f"dataset {name!r}: none of its {found.targets} images can be used")

@@ -9,7 +9,9 @@ from typing import Any
 from ..config.options import ChoiceOptions, DegradeOptions, StageOptions
 from ..config.planner import Plan, Planner, native
 from ..config.source import Section
+from ..core.errors import DataError, OptionErrors
 from ..data.degrade import DEGRADATIONS
+from ..data.degrade.operation import Degradation
 from ..data.degrade.pipeline import Pipeline, Stage
 
 LISTS = ("first", "stages", "last", "after", "target")
@@ -33,7 +35,7 @@ class StagePlan:
         Raises:
             OptionErrors: values that do not fit each other, or files that are not there.
         """
-        choices = [plan.make() for _, plan in self.choices]
+        choices = [_made(plan) for _, plan in self.choices]
         shares = [options.weight for options, _ in self.choices]
         return Stage(choices, shares, self.options.probability, self.options.group)
 
@@ -87,8 +89,27 @@ def _stage(p: Planner, section: Section) -> StagePlan | None:
         plan = p.component(DEGRADATIONS, own, beside=ChoiceOptions)
         if beside and plan:
             choices.append((beside, plan))
+            _try(p, plan)
     if not rest.get("of"):
         p.error(section.where(), "a stage needs of, the degradations to choose from, such as of: [{type: jpeg}]")
     elif choices and not any(beside.weight for beside, _ in choices):
         p.error(section.where("of"), "of: at least one weight must be more than 0")
     return StagePlan(options, choices) if options and choices else None
+
+
+def _made(plan: Plan) -> Degradation:
+    try:
+        degradation: Degradation = plan.make()
+    except DataError as error:
+        raise OptionErrors([plan.section.told(str(error), plan.type)]) from error
+    return degradation
+
+
+def _try(p: Planner, plan: Plan) -> None:
+    """Note values that do not fit each other: what is made here is but numbers, and its files may be elsewhere yet."""
+    try:
+        plan.make()
+    except OptionErrors as error:
+        p.errors += error.errors
+    except DataError:
+        pass

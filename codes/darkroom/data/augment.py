@@ -14,6 +14,7 @@ from torch import Tensor
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
+_LARGEST = {kind: np.float32(np.iinfo(kind).max) for kind in (np.uint8, np.uint16)}
 _QUARTERS = (cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
 """One, two and three, counter-clockwise."""
 
@@ -87,7 +88,9 @@ def several(value: str | tuple[str, ...]) -> tuple[str, ...]:
 
 def unit(pixels: Array) -> Array:
     """A contiguous (H, W, C), float32 in [0, 1], of uint8 or uint16."""
-    return np.divide(np.ascontiguousarray(pixels), np.iinfo(pixels.dtype).max, dtype=np.float32)
+    done = pixels.astype(np.float32, order="C")
+    done /= _LARGEST[pixels.dtype.type]  # after, not while it is converted, which takes twice as long
+    return done
 
 
 def levels(pixels: Array, dtype: Any) -> Array:

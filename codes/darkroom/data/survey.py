@@ -26,7 +26,9 @@ class Survey:
     unreadable: tuple[str, ...] = ()
     """Files whose head cannot be read: missing, empty, truncated, no images."""
     mismatched: tuple[str, ...] = ()
-    """Inputs whose size is not that of their target over the scale."""
+    """Inputs that cannot be used, as their size is not that of their target over the scale."""
+    adapted: tuple[str, ...] = ()
+    """Such inputs in a dataset that makes something of them."""
     small: tuple[str, ...] = ()
     """Targets smaller than the crop."""
     strays: tuple[str, ...] = ()
@@ -50,6 +52,7 @@ class Survey:
         for title, findings in (
             ("Unreadable", self.unreadable),
             ("Inputs of the wrong size", self.mismatched),
+            ("Inputs of another size, which the dataset resizes or makes anew", self.adapted),
             ("Targets smaller than the crop", self.small),
             ("Targets without an input file, theirs is made", self.alone),
             ("Inputs without a target, not used", self.strays),
@@ -80,11 +83,13 @@ def survey(
     strays: Sequence[Path] = (),
     progress: Callable[[int, int], None] = lambda done, total: None,
     threads: int | None = None,
+    refuse: bool = True,
 ) -> Survey:
     """Read the head of every file of ``pairs`` (target, input or None) in ``threads`` side by side.
 
     ``strays`` are inputs that have no target, as a dataset's pairing found them. ``progress`` is called with the number
-    of pairs that are done and the number of all. No pixel is decoded, so damage inside of a file is not found.
+    of pairs that are done and the number of all. Inputs that do not fit their targets can be used unless the dataset
+    is to ``refuse`` them. No pixel is decoded, so damage inside of a file is not found.
     """
     heads = []
     pool = ThreadPoolExecutor(threads or min(16, 4 * (os.cpu_count() or 1)))
@@ -97,19 +102,18 @@ def survey(
     has_inputs = any(partner is not None for _, partner in pairs)
     found = [(t, h, p, q) for (t, p), (h, q) in zip(pairs, heads, strict=True)]
     targets = [h for _, h, _, _ in found if isinstance(h, Header)]
+    misfits = tuple(line for entry in found if (line := _mismatch(*entry, scale)) is not None)
+    readable = sum(not isinstance(h, UnreadableImage) and not isinstance(q, UnreadableImage) for _, h, _, q in found)
     by_area = sorted(((h.width, h.height) for h in targets), key=lambda s: s[0] * s[1])
     return Survey(
         targets=len(pairs),
         inputs=sum(p is not None for _, p in pairs),
-        usable=sum(
-            not isinstance(h, UnreadableImage) and not isinstance(q, UnreadableImage) and _mismatch(*e, scale) is None
-            for e in found
-            for _, h, _, q in (e,)
-        ),
+        usable=readable - (len(misfits) if refuse else 0),
         unreadable=tuple(
             str(h) for _, head, _, other in found for h in (head, other) if isinstance(h, UnreadableImage)
         ),
-        mismatched=tuple(line for entry in found if (line := _mismatch(*entry, scale)) is not None),
+        mismatched=misfits if refuse else (),
+        adapted=() if refuse else misfits,
         small=tuple(
             f"{t}: {h.width}x{h.height}" for t, h, _, _ in found if isinstance(h, Header) and _is_small(h, crop)
         ),

@@ -53,9 +53,9 @@ class Blur(Operation):
 
     def on_host(self, image: Array) -> Array:
         """By rows and columns if the kernel allows it, else by sums if it is small, else by transforms."""
-        rows, columns = self.kernel.sum(1), self.kernel.sum(0)
-        if np.abs(rows[:, None] * columns - self.kernel).sum() < 1e-6:
-            done = cv2.sepFilter2D(image, -1, columns, rows, borderType=cv2.BORDER_REFLECT_101)
+        line = self._line()
+        if line is not None:
+            done = cv2.sepFilter2D(image, -1, *line, borderType=cv2.BORDER_REFLECT_101)
         elif self.kernel.size <= _DIRECT or image[..., 0].size < _LARGE:
             done = cv2.filter2D(image, -1, self.kernel, borderType=cv2.BORDER_REFLECT_101)
         else:
@@ -63,6 +63,15 @@ class Blur(Operation):
         # OpenCV has no third axis for a single channel
         done = done.reshape(image.shape)
         return np.clip(done, 0, 1, out=done)
+
+    def _line(self) -> tuple[Array, Array] | None:
+        """Weights along x and along y, of which the kernel is the product; None if it is none."""
+        kernel, y, x = self.kernel, *(side // 2 for side in self.kernel.shape)
+        a, b, c, d = kernel[y, x].item(), kernel[y, 0].item(), kernel[0, x].item(), kernel[0, 0].item()
+        if abs(a * d - b * c) > 1e-6 * (abs(a) + abs(b) + abs(c) + abs(d)):  # four entries tell of most others
+            return None
+        rows, columns = kernel.sum(1), kernel.sum(0)
+        return (columns, rows) if np.abs(rows[:, None] * columns - kernel).sum() < 1e-6 else None
 
     def _by_transforms(self, image: Array) -> Array:
         size = image.shape[:2]

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 
 from ...filters import jpeg
+from ..augment import unit
 from . import DEGRADATIONS
 from .operation import Array, Degradation, Operation, Ragged, Size
 
@@ -100,7 +101,7 @@ def _through(image: Array, suffix: str, settings: Sequence[int]) -> Array:
     _, file = cv2.imencode(suffix, levels if gray else cv2.cvtColor(levels, cv2.COLOR_RGB2BGR), settings)
     decoded = np.asarray(cv2.imdecode(file, cv2.IMREAD_GRAYSCALE if gray else cv2.IMREAD_COLOR))
     shown = decoded if gray else cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
-    return np.divide(shown, np.float32(255), dtype=np.float32).reshape(image.shape)
+    return unit(shown).reshape(image.shape)
 
 
 def _check(quality: tuple[int, int]) -> None:

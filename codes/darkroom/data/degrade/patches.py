@@ -38,14 +38,15 @@ class NoisePatches(Degradation):
             amplitude: factor of the noise.
 
         Raises:
-            ValueError: the folder is missing or has no images, or the size is not positive.
+            DataError: the folder is missing or has no images.
+            ValueError: the size is not positive.
         """
         if size < 1:
             raise ValueError(f"size: expected at least 1, found {size}")
         try:
             self.files = [str(path) for path in list_images([Path(folder)])]
         except DataError as error:
-            raise ValueError(
+            raise DataError(
                 f"folder: expected a folder of noise patches, such as 256x256 .png files; {error}"
             ) from None
         self.size, self.amplitude = size, amplitude

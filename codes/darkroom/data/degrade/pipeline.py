@@ -72,12 +72,13 @@ class Pipeline:
 
 
 def _shuffled(rng: np.random.Generator, stages: Sequence[Stage]) -> list[Stage]:
-    """The groups of the stages in a random order."""
-    groups: dict[str, list[Stage]] = {}
-    for number, stage in enumerate(stages):
-        groups.setdefault(stage.group or str(number), []).append(stage)
-    names = list(groups)
-    return [stage for i in rng.permutation(len(names)) for stage in groups[names[i]]]
+    """The groups of the stages in a random order; a number is drawn for each stage."""
+    places = rng.random(len(stages)).tolist()
+    of_groups: dict[str, float] = {}
+    for stage, place in zip(stages, places, strict=True):
+        of_groups.setdefault(stage.group, place)
+    ordered = ((of_groups[s.group] if s.group else p, n) for n, (s, p) in enumerate(zip(stages, places, strict=True)))
+    return [stages[n] for _, n in sorted(ordered)]
 
 
 def degrade(image: Array, operations: Iterable[Operation]) -> Array:

@@ -84,9 +84,10 @@ def _along_rows(image: Array, line: Line) -> Array:
 @lru_cache(maxsize=1024)  # taps take as long as the resize itself, and in Real-ESRGAN three of four lines come again
 def _tensors(line: Line) -> tuple[Tensor, Tensor, Tensor]:
     """The taps of one line, as ``sum_taps`` takes them."""
-    own = taps(line)
-    pixels, weights = torch.from_numpy(own.pixels).int(), torch.from_numpy(own.weights)
-    return pixels.flatten(), weights.flatten(), torch.arange(0, pixels.numel(), pixels.shape[1], dtype=torch.int32)
+    pixels, weights = taps(line)
+    starts = np.arange(0, pixels.size, pixels.shape[1], dtype=np.int32)
+    flat = pixels.astype(np.int32).ravel(), weights.ravel(), starts  # as numpy, which begins such small work sooner
+    return torch.from_numpy(flat[0]), torch.from_numpy(flat[1]), torch.from_numpy(flat[2])
 
 
 def _along_all_rows(images: Tensor, lines: Sequence[Line]) -> Tensor:
