@@ -8,11 +8,13 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import warm
 import yaml
 from PIL import Image
 
@@ -108,19 +110,20 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(ROOT / "codes"), "OMP_NUM_THREADS": "1", "PYTHONIOENCODING": "utf-8"}
 
 
-def python(*arguments: str, cwd: Path = ROOT, timeout: float = 300) -> subprocess.CompletedProcess:
-    """A real process."""
-    return subprocess.run(
-        [sys.executable, *map(str, arguments)],
-        cwd=cwd,
-        env=environment(),
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
+def python(
+    *arguments: str, cwd: Path = ROOT, env: Mapping[str, str] | None = None, fresh: bool = False, timeout: float = 300
+) -> subprocess.CompletedProcess:
+    """A real process, to its end; a ``fresh`` one imports everything anew, see ``warm``."""
+    command, env = [*map(str, arguments)], {**environment(), **(env or {})}
+    if warm.AVAILABLE and not fresh:
+        return warm.run(command, cwd, env, timeout)
+    return subprocess.run([sys.executable, *command], cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout)
 
 
-def start(*arguments: str, cwd: Path = ROOT) -> subprocess.Popen:
+def start(*arguments: str, cwd: Path = ROOT) -> subprocess.Popen | warm.Process:
+    """A real process, which goes on meanwhile."""
+    if warm.AVAILABLE:
+        return warm.Process([*map(str, arguments)], cwd, environment())
     return subprocess.Popen(
         [sys.executable, *map(str, arguments)], cwd=cwd, env=environment(), stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT, text=True,

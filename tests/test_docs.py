@@ -9,14 +9,12 @@ import math
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from collections import Counter
 
 import pytest
 import yaml
 from PIL import Image
-from runs import ROOT, environment, photographs
+from runs import ROOT, photographs, python
 from test_layers import ALLOWED
 
 TRAINING, TESTING, ARCHITECTURE = (ROOT / "docs" / f"{name}.md" for name in ("training-sr", "testing", "architecture"))
@@ -179,10 +177,7 @@ def execute(command, folder, *settings):
     program, *arguments = shlex.split(command)
     assert program == "python", command
     known = {"PYTHONPATH": str(folder / "codes"), "TORCH_HOME": str(folder / "hub")}
-    done = subprocess.run(
-        [sys.executable, *arguments, *more], cwd=folder, env={**environment(), **known}, capture_output=True, text=True,
-        timeout=300,
-    )  # fmt: skip
+    done = python(*arguments, *more, cwd=folder, env=known)
     assert done.returncode == 0, f"{command}\n{done.stdout}{done.stderr}"
     return done.stdout
 

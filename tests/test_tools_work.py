@@ -195,7 +195,7 @@ def test_help_imports_neither_torch_nor_the_tools():
         "    except SystemExit: pass\n"
         "assert not {'torch', 'numpy', 'cv2', 'darkroom.tools'} & {*sys.modules}"
     )
-    done = python("-c", code)
+    done = python("-c", code, fresh=True)
     assert done.returncode == 0, done.stderr
 
 
