@@ -223,6 +223,17 @@ def test_several_kernels_are_all_used(tmp_path):
     assert {tuple(f) for f in found} == {(True, False), (False, True)}
 
 
+def test_kernels_have_shares_and_may_be_opencvs(tmp_path):
+    scenes(tmp_path, ["sky.png"], height=32, width=32)
+    dataset = Segmented(str(tmp_path / "img"), crop=32, scale=4, kernel={"cv2_linear": 3, "area": 1, "cubic": 0})
+    target = read(tmp_path / "img" / "sky.png").pixels
+    made = [cv2.resize(target, (8, 8), interpolation=kind) for kind in (cv2.INTER_LINEAR, cv2.INTER_AREA)]
+    items = [dataset.item(0, rng(seed))["input"].numpy().transpose(1, 2, 0).astype(int) for seed in range(200)]
+    counts = [sum(np.abs(item - low).max() <= 1 for item in items) for low in made]
+    assert sum(counts) == 200
+    assert 125 < counts[0] < 175
+
+
 # backgrounds
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import zipfile
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple
 
@@ -21,10 +21,10 @@ import torch
 from torch import Tensor
 
 from ..core.errors import DataError
-from ..filters.resize import resize_uint8
 from . import DATASETS
 from .aligned import Aligned
-from .augment import Array, draw_turn, to_tensor
+from .augment import Array, Choice, draw_turn, to_tensor
+from .crops import Box, Crop
 from .dataset import UnreadableImage
 from .folders import nearby, some
 from .images import Picture, read
@@ -79,7 +79,7 @@ class Segmented:
         flip: bool = False,
         rotate: bool = False,
         channels: Literal[1, 3] = 3,
-        kernel: str | tuple[str, ...] = "cubic",
+        kernel: str | tuple[str, ...] | Mapping[str, float] = "cubic",
         classes: int = 8,
         category: Literal["name", "maps"] = "name",
         categories: tuple[str, ...] = CATEGORIES,
@@ -115,7 +115,8 @@ class Segmented:
         self._items = [(i, found[t]) for i, (t, _) in enumerate(self._files) if t in found][:limit]
         self._classes = [category_of(self._files[i][0], self.categories) for i, _ in self._items]
         self._backgrounds = Aligned(background, scale=1, channels=channels, reader=reader) if background else None
-        self.kernels, self.strays = self._aligned.kernels, self._aligned.strays
+        self._kernels, self.strays = Choice.of(kernel), self._aligned.strays
+        self.kernels = self._kernels.names
 
     def _check(self, limit: int | None, has_background: bool) -> None:
         check_crop(self.crop, self.scale)
@@ -173,15 +174,16 @@ class Segmented:
         rows, columns = (side // s for side in target.shape[:2])
         height, width = (rows, columns) if self.crop is None else (self.crop // s,) * 2
         top, left = int(rng.integers(rows - height + 1)), int(rng.integers(columns - width + 1))
-        kernel = self.kernels[0 if self.crop is None else int(rng.integers(len(self.kernels)))]
+        kernel = self.kernels[0] if self.crop is None else self._kernels.draw(rng)
         turn = draw_turn(rng, self.flip, self.rotate)
-        cut = target[top * s : (top + height) * s, left * s : (left + width) * s]
+        crop = Crop(target, Box(top, left, height, width).times(s))
+        cut = crop.cut()
         if scene.given is not None:
             low = scene.given[top : top + height, left : left + width]
         elif s == 1:
             low = cut
         else:
-            low = resize_uint8(target, 1 / s, kernel=kernel, window=(top, left, height, width))
+            low = crop.lowered(s, kernel, 0).cut()
         starts = (top * s, left * s)
         maps = self._maps(scene, *map(_nearest, covered, target.shape, starts, cut.shape))
         found = scene.category if self.category == "name" else int(maps.sum(axis=(1, 2), dtype=np.int64).argmax())
