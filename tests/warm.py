@@ -8,6 +8,7 @@ would be, with arguments, folder, environment, files and an end of its own.
 from __future__ import annotations
 
 import atexit
+import concurrent.futures
 import gc
 import importlib
 import json
@@ -95,7 +96,7 @@ def run(
         pid, end = _server().fork(arguments, cwd, env, out, err)
         try:
             code = end.result(timeout)
-        except TimeoutError:
+        except concurrent.futures.TimeoutError:  # which is another one before Python 3.11
             os.kill(pid, signal.SIGKILL)
             raise subprocess.TimeoutExpired([*arguments], timeout) from None
         told = (path.read_text(encoding="utf-8") for path in (out, err))
