@@ -139,6 +139,20 @@ def test_scale_and_threshold_can_be_changed_without_another_look(pairs, monkeypa
     assert not seen
 
 
+def test_one_flat_image_of_a_pair_and_damage_of_either_are_told(tmp_path):
+    for folder, size in (("hr", 64), ("lr", 32)):
+        (tmp_path / folder).mkdir()
+        for name in ("flat", "both", "broken"):
+            write(tmp_path / folder / f"{name}.png", np.zeros((size, size, 3), np.uint8))
+    write(tmp_path / "lr" / "flat.png", photograph()[:32, :32])
+    write(tmp_path / "lr" / "stray.png", photograph()[:32, :32])
+    (tmp_path / "hr" / "broken.png").write_bytes(b"broken")
+    found = {c.target.name: c.fault for c in align([tmp_path / "hr"], [tmp_path / "lr"], tmp_path / "o", workers=QUIET)}
+    assert found.pop("flat.png").startswith("it shows something else")
+    assert found.pop("broken.png").startswith(f"its target {tmp_path / 'hr' / 'broken.png'} cannot be used")
+    assert found == {"both.png": "", "stray.png": "it is an input without a target"}
+
+
 def test_the_command_of_pairs(pairs, capsys):
     command = ["align", "--hr", str(pairs / "hr"), "--lr", str(pairs / "lr"), "-o", str(pairs / "out")]
     assert main(command) == 1

@@ -6,6 +6,7 @@ import signal
 import threading
 import time
 
+import files
 import numpy as np
 import pytest
 from files import fill
@@ -13,8 +14,12 @@ from runs import killed_after, python, start
 
 from darkroom.__main__ import main
 from darkroom.core.errors import DataError
-from darkroom.data.images import read
+from darkroom.data.images import read, write
 from darkroom.tools.crops import CropSettings, crops
+from darkroom.tools.downscale import downscale
+from darkroom.tools.similar import similar
+from darkroom.tools.subimages import subimages
+from darkroom.tools.transfer import transfer_colors
 from darkroom.tools.work import Failure, Journal, Task, Workers, apart, carry_out, look_at, stamp, tasks
 
 COMMANDS = ("align", "crops", "downscale", "faulty", "frames", "similar", "subimages", "transfer-colors")
@@ -115,10 +120,60 @@ def test_the_journal_survives_a_line_that_is_not_whole(tmp_path):
 
 
 def test_other_settings_are_refused(tmp_path):
-    Journal(tmp_path, "t", {"size": 3, "scales": (1, 2)})
+    (tmp_path / "a.txt").write_text("a", encoding="utf-8")
+    Journal(tmp_path, "t", {"size": 9, "scales": (1, 2)})  # of which nothing was made
+    Journal(tmp_path, "t", {"size": 3, "scales": (1, 2)}).note(stamp([tmp_path / "a.txt"]), 1)
     Journal(tmp_path, "t", {"size": 3, "scales": (1, 2)})
     with pytest.raises(DataError, match="made with size 3, now 4"):
         Journal(tmp_path, "t", {"size": 4, "scales": (1, 2)})
+
+
+def test_results_are_not_taken_for_those_of_other_files(tmp_path):
+    """Nor overwritten by theirs, as long as these are there; a new style of the same image may take its place."""
+    for name, count in (("a", 3), ("b", 2)):
+        fill(tmp_path / name, count)
+    out = tmp_path / "out"
+    assert len(downscale([tmp_path / "a"], out, workers=QUIET).done) == 3
+    with pytest.raises(DataError, match="2 results would take the place of those of other files"):
+        downscale([tmp_path / "b"], out, workers=QUIET)
+    assert len(downscale([tmp_path / "a"], out, workers=QUIET).skipped) == 3
+    (tmp_path / "a").rename(tmp_path / "moved")
+    assert len(downscale([tmp_path / "moved"], out, workers=QUIET).done) == 3
+    for folder, size in (("a", 200), ("b", 200)):
+        write(tmp_path / folder / "p.png", files.photograph(size, size))
+    subimages([tmp_path / "a" / "p.png"], tmp_path / "pieces", 100, 100, workers=QUIET)
+    with pytest.raises(DataError, match=r"p_s001\.png, made of .*, now of "):
+        subimages([tmp_path / "b" / "p.png"], tmp_path / "pieces", 100, 100, workers=QUIET)
+
+
+def test_what_another_reference_made_is_made_again(tmp_path):
+    fill(tmp_path / "in", 1)
+    for name, seed in (("one", 1), ("two", 2)):
+        write(tmp_path / f"{name}.png", files.photograph(40, 30 + seed))
+    bits = []
+    for name in ("one", "two", "one"):
+        done = transfer_colors(tmp_path / f"{name}.png", [tmp_path / "in"], tmp_path / "out", workers=QUIET).done
+        assert len(done) == 1
+        (made,) = (tmp_path / "out").glob("*.png")
+        bits.append(made.read_bytes())
+    assert bits[0] == bits[2] != bits[1]
+
+
+def test_what_was_made_of_an_earlier_version_of_an_image_goes(tmp_path):
+    (tmp_path / "in").mkdir()
+    for size, count in ((300, 9), (200, 4)):
+        write(tmp_path / "in" / "p.png", files.photograph(size, size))
+        subimages([tmp_path / "in"], tmp_path / "out", 100, 100, workers=QUIET)
+        assert len([*(tmp_path / "out").glob("*.png")]) == count
+
+
+@pytest.mark.parametrize("where", ["file", "file/below"])
+def test_where_nothing_can_be_written_is_said(where, tmp_path):
+    fill(tmp_path / "in", 1)
+    (tmp_path / "file").write_text("x", encoding="utf-8")
+    for tool in (subimages, downscale, similar):
+        with pytest.raises(DataError, match="cannot be written"):
+            tool([tmp_path / "in"], tmp_path / where, workers=QUIET)
 
 
 def test_what_is_missing_or_has_changed_is_made_again_and_nothing_else(tmp_path):

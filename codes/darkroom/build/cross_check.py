@@ -45,6 +45,7 @@ def cross_check(p: Planner, plan: TrainPlan) -> None:
             p.error(section.where(), f"{what}. Remove it from the augmentations of batches")
     if plan.degrade is not None and "degrade" not in parameters(plan.dataset.factory):
         p.error(p.file.where("degrade"), f"degrade: dataset {plan.dataset.type!r} does not degrade; aligned does")
+    _check_channels(p, plan)
     check_phases(p, plan, plan.phases or [Phase()])
     _check_plateaus(p, plan)
     for name in plan.path.pretrain:
@@ -58,6 +59,20 @@ def cross_check(p: Planner, plan: TrainPlan) -> None:
             where,
             f"best: validation does not measure {plan.checkpoint.best!r}, only {', '.join(measured) or 'nothing'}",
         )
+
+
+def _check_channels(p: Planner, plan: TrainPlan) -> None:
+    """Whether the generator takes as many channels as the images have, where the dataset says how many."""
+    says, network = parameters(plan.dataset.factory).get("channels"), plan.networks.get("G")
+    takes = None if network is None else parameters(network.factory).get("in_nc")
+    if says is None or network is None or takes is None:
+        return
+    one = plan.dataset.arguments.get("input_color") in ("gray", "y")
+    images = 1 if one else plan.dataset.arguments.get("channels", says.default)
+    wanted = network.arguments.get("in_nc", takes.default)
+    if images != wanted:
+        kind = f"{network.type} takes images of {wanted} channels (in_nc), and the dataset gives {images}"
+        p.error(network.where, f"{kind}. Write in_nc: {images} and out_nc as the targets have, or change the dataset")
 
 
 def _check_plateaus(p: Planner, plan: TrainPlan) -> None:

@@ -85,7 +85,8 @@ def training_options(folder: Path, phase: int | None, settings: Sequence[str], s
     phase = phase or _phase(file)
     native = to_native(file, phase, folder, errors, notes)
     place = file.where()
-    for key, value in _beginning(folder, phase, native, say).items():
+    # what is wrong is told first, also in a folder where nothing is left to do
+    for key, value in ({} if errors else _beginning(folder, phase, native, say)).items():
         native["path"].put(key, value, place)
     return Options(native, notes, errors), source
 

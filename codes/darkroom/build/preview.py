@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from ..core.errors import DataError
 from ..data.augment import Array
 from ..data.degrade.deferred import PLAN, SOURCE, WINDOW, finish
 from ..data.images import write
@@ -51,8 +52,11 @@ def preview(plan: TrainPlan, count: int, file: Path) -> list[dict[str, Any]]:
         cells.append(_cells(n, shown, plan.dataset.factory.yields, operations))
     samples.close()
     rows = [[*itertools.chain(*cells[i : i + _COLUMNS])] for i in range(0, len(cells), _COLUMNS)]
-    file.parent.mkdir(parents=True, exist_ok=True)
-    write(file, sheet(rows, f"{plan.run.name}: samples 0 to {count - 1}, seed {plan.run.seed}"))
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write(file, sheet(rows, f"{plan.run.name}: samples 0 to {count - 1}, seed {plan.run.seed}"))
+    except OSError as error:
+        raise DataError(f"{file} cannot be written: {error.strerror or error}. Choose another place with -o") from None
     return told
 
 

@@ -50,11 +50,16 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = p.parse_args(arguments)
     if args.lmdb is not None and (len(args.folders) != 1 or args.opt is not None):
         p.error("--lmdb takes one folder")
+    if args.lmdb is not None and any((args.dry_run, args.verify, args.list, args.store, args.limit_gb, args.threads)):
+        p.error("--lmdb writes a folder of its own: --store, --limit-gb, --threads, --dry-run, --verify and --list are "
+                "for packed images")  # fmt: skip
+    if args.list and args.folders:
+        p.error("--list says what a store has: it takes no folders")
     if not (args.folders or args.opt or args.verify or args.list):
         p.error("expected folders, or -opt FILE")
     if args.set and args.opt is None:
         p.error("--set changes options of a file: it needs -opt")
-    if (args.limit_gb is not None and args.limit_gb <= 0) or (args.threads is not None and args.threads < 1):
+    if (args.limit_gb is not None and not args.limit_gb > 0) or (args.threads is not None and args.threads < 1):
         p.error("--limit-gb and --threads: expected more than 0")
     return guarded(lambda: _run(args))
 

@@ -34,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = p.parse_args(list(sys.argv[1:] if argv is None else argv))
     if args.n < 1:
         p.error(f"-n: expected at least 1, found {args.n}")
+    if args.output.suffix.lower() not in (".png", ".jpg", ".jpeg", ".webp"):
+        p.error(f"-o: expected a file that ends in .png, .jpg or .webp, found {args.output}")
     return guarded(lambda: _preview(args))
 
 

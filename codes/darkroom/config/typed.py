@@ -102,6 +102,8 @@ _WORDS = {
     **dict.fromkeys(("an object", "a valid dictionary"), "keys with values"),
 }
 """Ours for the type checker's."""
+_OF_KEYS = {"unexpected_keyword_argument": "no such key", "missing": "this key", "missing_argument": "this key"}
+"""What is wrong with keys of a value."""
 
 
 def _explain(error: Any) -> str:
@@ -109,8 +111,10 @@ def _explain(error: Any) -> str:
     problems: dict[str, list[str]] = {}
     for problem in error.errors(include_url=False):
         inner = "".join(f"[{part}]" for part in problem["loc"] if isinstance(part, int))
-        message = problem["msg"].removeprefix("Input should be ")
+        message = problem["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
         message = _WORDS.get(message, message)
+        if problem["type"] in _OF_KEYS:
+            inner, message = f"{inner}[{problem['loc'][-1]}]", _OF_KEYS[problem["type"]]
         expected = problems.setdefault(f"{inner}, found {problem['input']!r}", [])
         if message not in expected:
             expected.append(message)

@@ -12,7 +12,7 @@ from typing import Any
 from ..core.errors import DataError
 from .folders import list_images
 from .images import header, read, write
-from .lmdb_folder import package
+from .lmdb_folder import contents, is_inside, package
 
 _CHUNK = 2**26
 """Bytes that a transaction writes."""
@@ -68,15 +68,14 @@ def _fill(folder: Path, keys: dict[Path, str], progress: Callable[[int, int], No
 
 def _encoded(path: Path) -> tuple[bytes, tuple[int, int, int]]:
     """The image as PNG, with its height, width and channels."""
-    head = header(path)
+    picture, head = read(path), header(path)  # decoded, as damage inside shows only then
     shape = head.height, head.width, head.channels + head.alpha
-    with path.open("rb") as file:
-        is_png = file.read(8) == b"\x89PNG\r\n\x1a\n"
-    if is_png:
-        return path.read_bytes(), shape
+    data = contents(path) if is_inside(path) else path.read_bytes()
+    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+        return data, shape
     with tempfile.TemporaryDirectory() as folder:
         again = Path(folder, "image.png")
-        write(again, read(path))
+        write(again, picture)
         return again.read_bytes(), shape
 
 

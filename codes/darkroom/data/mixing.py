@@ -15,7 +15,7 @@ from .dataset import Group
 class Folder:
     """A folder of images, and how often one is taken from it next to the other folders."""
 
-    __pydantic_config__: ClassVar = {"extra": "forbid"}
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     path: str
     weight: float = 1.0

@@ -93,7 +93,7 @@ class PackWriter:
     def __init__(self, place: Path, folder: Path) -> None:
         """Go on in ``place`` with the images of ``folder``."""
         self.place = place
-        _replace(place / "folder.txt", f"{os.path.realpath(folder)}\n".encode())
+        _replace(place / "folder.txt", f"{os.path.realpath(folder)}\n".encode("utf-8", "surrogateescape"))
         entries, index = read_index(place), place / "index.bin"
         if index.exists() and index.stat().st_size != entries.nbytes:  # someone was killed, or the disk is damaged
             _replace(index, entries.tobytes())

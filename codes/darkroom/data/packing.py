@@ -210,8 +210,13 @@ def stored(store: Path) -> list[tuple[str, int]]:
     found = []
     for about in sorted(store.glob("*/folder.txt")):
         size = sum(path.stat().st_size for path in about.parent.iterdir())
-        found.append((f"{about.parent} (of {about.read_text(encoding='utf-8').strip()})", size))
+        found.append((f"{about.parent} (of {_folder_of(about.parent)})", size))
     return found
+
+
+def _folder_of(place: Path) -> Path:
+    """What is packed there."""
+    return Path((place / "folder.txt").read_text(encoding="utf-8", errors="surrogateescape").rstrip("\n"))
 
 
 def gigabytes(size: float) -> str:
@@ -286,7 +291,7 @@ def verify(
 
 
 def _verify(place: Path, progress: Progress, stop: Callable[[], bool]) -> list[str]:
-    folder = Path((place / "folder.txt").read_text(encoding="utf-8").strip())
+    folder = _folder_of(place)
     damaged: list[str] = []
     with locked(place, lambda: not stop()) as alone:
         if not alone:

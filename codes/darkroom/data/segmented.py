@@ -105,7 +105,7 @@ class Segmented:
             reader=reader,
         )  # fmt: skip
         self.crop, self.scale, self.flip, self.rotate = crop, scale, flip, rotate
-        self.shrink, self.background_share = tuple(shrink), background_share
+        self.shrink, self.background_share, self._kernels = tuple(shrink), background_share, Choice.of(kernel)
         self.classes, self.category, self.categories = classes, category, tuple(categories)
         self._check(limit, bool(background))
         self._files = self._aligned.pairs()
@@ -115,8 +115,7 @@ class Segmented:
         self._items = [(i, found[t]) for i, (t, _) in enumerate(self._files) if t in found][:limit]
         self._classes = [category_of(self._files[i][0], self.categories) for i, _ in self._items]
         self._backgrounds = Aligned(background, scale=1, channels=channels, reader=reader) if background else None
-        self._kernels, self.strays = Choice.of(kernel), self._aligned.strays
-        self.kernels = self._kernels.names
+        self.kernels, self.strays = self._aligned.kernels, self._aligned.strays
 
     def _check(self, limit: int | None, has_background: bool) -> None:
         check_crop(self.crop, self.scale)

@@ -100,7 +100,7 @@ def survey(
     finally:
         pool.shutdown(cancel_futures=True)  # after Ctrl-C
     has_inputs = any(partner is not None for _, partner in pairs)
-    found = [(t, h, p, q) for (t, p), (h, q) in zip(pairs, heads, strict=True)]
+    found = [(t, _large(t, h, scale), p, q) for (t, p), (h, q) in zip(pairs, heads, strict=True)]
     targets = [h for _, h, _, _ in found if isinstance(h, Header)]
     misfits = tuple(line for entry in found if (line := _mismatch(*entry, scale)) is not None)
     readable = sum(not isinstance(h, UnreadableImage) and not isinstance(q, UnreadableImage) for _, h, _, q in found)
@@ -153,6 +153,13 @@ def _head(path: Path) -> Head:
         return header(path)
     except UnreadableImage as error:
         return error
+
+
+def _large(target: Path, head: Head, scale: int) -> Head:
+    """The head, unless the image has no pixel left at the scale."""
+    if isinstance(head, Header) and min(head.width, head.height) < scale:
+        return UnreadableImage(str(target), f"it is {head.width}x{head.height}, smaller than a pixel at scale {scale}")
+    return head
 
 
 def _is_small(head: Header, crop: int | None) -> bool:

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from ..core.errors import DataError
+from ..data.dataset import UnreadableImage
 from ..data.folders import pair
 from ..data.images import Picture, read
 from .registration import Array, Shift, find_shift
@@ -55,7 +56,7 @@ def align(
 
     ``scale`` is that of most pairs, if it is not given. A pair is faulty if its sizes are not of that scale, if the
     shift is longer than ``threshold`` pixels of the target, or if the images do not show the same. ``output`` gets
-    ``align.csv`` with all pairs and ``align.txt``, the targets of faulty ones, one a line.
+    ``align.csv`` with all pairs and ``align.txt``, the targets of faulty ones, one a line, and inputs without one.
 
     Raises:
         DataError: there are no images, or no pairs, or the output is not apart from them.
@@ -72,6 +73,7 @@ def align(
     scale = scale or _usual(outcomes)
     checked = [_judged(*files, outcome, scale, threshold) for files, outcome in zip(both, outcomes, strict=True)]
     checked += [Checked(target, None, fault="it has no partner") for target in pairing.alone]
+    checked += [Checked(stray, None, fault="it is an input without a target") for stray in pairing.strays]
     _report(checked, output)
     return checked
 
@@ -81,7 +83,11 @@ Measures = tuple[tuple[int, int, int, int], Shift | None]
 
 
 def _look(files: tuple[Path, Path]) -> Measures:
-    target, partner = (read(file) for file in files)
+    try:
+        target = read(files[0])
+    except UnreadableImage as error:
+        raise DataError(f"its target {files[0]} cannot be used: {error.reason}") from None
+    partner = read(files[1])
     sizes = (*target.size, *partner.size)
     scale = fitting_scale(*sizes)
     if scale is None:
@@ -93,7 +99,10 @@ def _look(files: tuple[Path, Path]) -> Measures:
     large = _levels(target)[top * scale : (top + tall) * scale, left * scale : (left + wide) * scale]
     if min(large.shape) < 16:
         return sizes, None
-    found = find_shift(large, cv2.resize(low, large.shape[::-1], interpolation=cv2.INTER_CUBIC), scale)
+    low = cv2.resize(low, large.shape[::-1], interpolation=cv2.INTER_CUBIC)
+    found = find_shift(large, low, scale)
+    if found.contrast < _FLAT:  # then all depends on whether the other one shows something
+        found = Shift(0.0, 0.0, 0.0, find_shift(low, large, scale).contrast)
     return sizes, Shift(*(round(value, 4) for value in found))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import math
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from itertools import cycle, islice
@@ -54,7 +55,7 @@ class CropSettings:
         """Refuse numbers that make no sense."""
         if min(self.size, self.jpeg_shrink, *self.scales) < 1 or not self.scales:
             raise ValueError("size, scales, jpeg_shrink: expected whole numbers from 1 on")
-        if self.density <= 0 or self.min_detail < 0:
+        if not 0 < self.density < math.inf or self.min_detail < 0:
             raise ValueError("expected a density above 0 and a min_detail from 0 on")
 
 

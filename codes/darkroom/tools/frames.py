@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import closing
@@ -43,9 +44,9 @@ class FrameSettings:
 
     def __post_init__(self) -> None:
         """Refuse numbers that make no sense."""
-        if self.every < 1 or self.start < 0 or self.min_change < 0 or (self.scale or 2) < 2:
+        if self.every < 1 or not 0 <= self.start < math.inf or self.min_change < 0 or (self.scale or 2) < 2:
             raise ValueError("expected every from 1 on, start and min_change from 0 on, and a scale from 2 on")
-        if self.end is not None and self.end <= self.start:
+        if self.end is not None and not self.start < self.end < math.inf:
             raise ValueError(f"expected an end after the start {self.start}, found {self.end}")
         find_kernel(self.kernel)
 
@@ -63,8 +64,8 @@ def frames(
     ``LR``. With a ``scale`` instead, LR frames are made, and HR frames cut to multiples of it.
 
     Raises:
-        DataError: a video is not there, two have the same name, or the output is not apart from them, or of other
-            settings.
+        DataError: a video is not there, two have the same name, or the output is not apart from them, of other
+            settings, or has frames of another video of the same name.
         ValueError: there are not as many ``low`` as videos, or a scale with them.
     """
     settings, workers = settings or FrameSettings(), workers or Workers()
@@ -72,6 +73,7 @@ def frames(
         raise ValueError(f"low: expected a video for each of the {len(videos)}, and no scale, found {len(low)}")
     _check([*videos, *low], videos, output)
     journal = Journal(output, "frames", asdict(settings))
+    journal.refuse_others((video, output / part / video.stem) for video in videos for part in ("HR", "LR"))
     report = Report()
     for number, video in enumerate(videos):
         files = (video, *low[number : number + 1])
@@ -124,6 +126,8 @@ def _extract(
                     written += outcome
     except DataError as error:
         return Failure(video, str(error))
+    if failure is None and not reader.fault and not written:
+        return Failure(video, "it has no frame between start and end")
     if failure is None and not reader.fault:
         journal.wrote(stamps, written)
         return None

@@ -44,6 +44,16 @@ def perceptual_hash(levels: Array) -> int:
     return int.from_bytes(np.packbits(bits).tobytes(), "big")
 
 
+def check_distance(distance: int) -> None:
+    """Refuse a number of bits that is none.
+
+    Raises:
+        ValueError: it is not in 0..31.
+    """
+    if not 0 <= distance < BITS // 2:
+        raise ValueError(f"distance: expected 0 to {BITS // 2 - 1} bits, found {distance}")
+
+
 def near_pairs(hashes: Array, distance: int) -> Iterator[tuple[Array, Array, Array]]:
     """All i < j whose hashes, (N,) uint64, differ in at most ``distance`` bits: indices and distances, in parts.
 
@@ -52,8 +62,7 @@ def near_pairs(hashes: Array, distance: int) -> Iterator[tuple[Array, Array, Arr
     Raises:
         ValueError: the distance is not in 0..31.
     """
-    if not 0 <= distance < BITS // 2:
-        raise ValueError(f"distance: expected 0 to {BITS // 2 - 1} bits, found {distance}")
+    check_distance(distance)
     for part in range(_PARTS):
         keys = _part(hashes, part)
         order = np.argsort(keys, kind="stable")

@@ -14,7 +14,7 @@ from ..data.folders import list_images
 from ..data.images import as_bytes, read, write
 from ..inference.sheets import Cell, sheet
 from .detail import entropy, gray, sharpness
-from .phash import near_pairs, perceptual_hash
+from .phash import check_distance, near_pairs, perceptual_hash
 from .work import Failure, Journal, Workers, apart, look_at, write_table, write_text
 
 _FLAT = 2.0
@@ -64,15 +64,16 @@ def similar(
 ) -> Findings:
     """Groups of images that differ in at most ``distance`` of the 64 bits of their hashes, and images of low detail.
 
-    A group is what hangs together: each of its images is near another one, not to all. ``output`` gets ``report.csv``,
-    a row for each image; ``similar.txt``, all images of the groups but the first of each; ``low_detail.txt``, those
-    with an entropy or a sharpness below the limits; and ``similar.png``, which shows the first pairs side by side. What
+    A group is an image that is to be kept and those that are near it. ``output`` gets ``report.csv``, a row for each
+    image; ``similar.txt``, all images of the groups but the first of each; ``low_detail.txt``, those with an entropy or
+    a sharpness below the limits; and ``similar.png``, which shows the first pairs side by side. What
     was measured is kept, so that a second run with other limits decodes nothing again.
 
     Raises:
         DataError: there is no image, or the output is not apart from the inputs.
         ValueError: the distance is not in 0..31.
     """
+    check_distance(distance)
     apart(inputs, [output])
     files = list_images(inputs)
     found = Findings()
@@ -96,7 +97,10 @@ def _look(file: Path) -> tuple[int, int, int, float, float, float, str]:
 
 
 def groups(seen: Sequence[Seen], distance: int) -> list[list[Seen]]:
-    """Images that are near each other, each group by rank, in the order of their first images."""
+    """Images to be kept, each with those near it by rank, in the order of their names. Flat images are left out.
+
+    Of images that hang together, the one of the first rank is kept, and each that is near none of those kept before.
+    """
     by_hash: dict[int, list[Seen]] = defaultdict(list)
     for image in seen:
         if image.deviation >= _FLAT:
@@ -115,8 +119,20 @@ def groups(seen: Sequence[Seen], distance: int) -> list[list[Seen]]:
     joined: dict[int, list[Seen]] = defaultdict(list)
     for number, images in enumerate(by_hash.values()):
         joined[root(number)] += images
-    found = (sorted(group, key=lambda s: s.rank) for group in joined.values() if len(group) > 1)
+    found = (group for images in joined.values() for group in _around_kept(images, distance) if len(group) > 1)
     return sorted(found, key=lambda group: str(group[0].file))
+
+
+def _around_kept(images: Sequence[Seen], distance: int) -> list[list[Seen]]:
+    """Groups of images that hang together."""
+    found: list[list[Seen]] = []
+    for image in sorted(images, key=lambda s: s.rank):
+        near = next((group for group in found if (group[0].hash ^ image.hash).bit_count() <= distance), None)
+        if near is None:
+            found.append([image])
+        else:
+            near.append(image)
+    return found
 
 
 def _report(found: Findings, output: Path, pairs_shown: int) -> None:

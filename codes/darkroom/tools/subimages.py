@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -49,7 +50,7 @@ def subimages(
         raise ValueError(
             f"expected a size and a step from 1 on and a threshold from 0 on, found {size, step, threshold}"
         )
-    todo = tasks(inputs, output)
+    todo = [replace(task, targets={"": _piece_of(task, 1)}) for task in tasks(inputs, output)]
     journal = Journal(output, "subimages", {"size": size, "step": step, "threshold": threshold})
 
     def cut(task: Task) -> list[Path]:
@@ -58,9 +59,13 @@ def subimages(
         task.place.parent.mkdir(parents=True, exist_ok=True)
         written = []
         for number, (top, left) in enumerate(((top, left) for top in rows for left in columns), 1):
-            target = task.place.with_name(f"{task.place.name}_s{number:03d}.png")
+            target = _piece_of(task, number)
             write(target, piece(picture, top, left, size, size))
             written.append(target)
         return written
 
     return carry_out(todo, cut, journal, workers or Workers())
+
+
+def _piece_of(task: Task, number: int) -> Path:
+    return task.place.with_name(f"{task.place.name}_s{number:03d}.png")

@@ -13,6 +13,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -22,6 +23,7 @@ import torch
 from tqdm import tqdm
 
 from ..core.errors import DataError
+from ..data.folders import some
 from ..inference.folder import FAILURES, Failure, Job, Report, UpscaleSettings, plan, reason_of
 
 __all__ = [
@@ -101,6 +103,7 @@ class Workers:
                     done += 1
                     bar.update()
             except KeyboardInterrupt:
+                self.say("stopping: what was begun is finished first; Ctrl-C again ends at once")
                 said = f"{done} of {'?' if total is None else total} are done; the same command goes on from there"
                 raise KeyboardInterrupt(said) from None
             finally:
@@ -115,28 +118,30 @@ class Workers:
 class Journal:
     """What was made of, or seen in, which files: lines of JSON in a hidden file of the output folder.
 
-    An entry counts as long as its files have the same size and time of change. A line that a killed process left
-    unfinished counts for nothing.
+    An entry counts as long as its files have the same size and time of change, and what was made of them has not been
+    made anew of others. A line that a killed process left unfinished counts for nothing.
     """
 
     def __init__(self, folder: Path, tool: str, settings: Mapping[str, Any] | None = None) -> None:
         """Read the journal of ``tool`` in ``folder``, which both are made if they are not there.
 
         Raises:
-            DataError: it is of a run with other ``settings``, so that the folder would become a mixture.
+            DataError: it is of a run with other ``settings``, so that the folder would become a mixture; or nothing can
+                be written there.
         """
         self._folder = folder
         self._file = folder / f".darkroom-{tool}.jsonl"
         self._entries: dict[tuple[Stamp, ...], Any] = {}
+        self._makers: dict[str, tuple[Stamp, ...]] = {}
         given = json.loads(json.dumps(dict(settings or {})))
-        lines = self._read()
-        if not lines:
-            self._append({"tool": tool, "settings": given})
-        for line in lines:
-            if "settings" in line:
-                self._compare(line["settings"], given)
-            elif "files" in line:
-                self._entries[tuple((p, n, t) for p, n, t in line["files"])] = line["value"]
+        try:
+            before = self._load()
+            if before is not None and self._entries:
+                self._compare(before, given)
+            elif before != given:
+                self._append({"tool": tool, "settings": given})
+        except OSError as error:
+            raise DataError(f"{folder} cannot be written: {error.strerror or error}. Choose another folder") from None
 
     def known(self, files: Sequence[Path]) -> Any | None:
         """What was noted about ``files`` as they are now; None if nothing was."""
@@ -147,8 +152,13 @@ class Journal:
 
     def note(self, stamps: tuple[Stamp, ...], value: Any) -> None:
         """Keep ``value``, anything that JSON can hold, about files as they were when ``stamp`` saw them."""
-        self._entries[stamps] = value
+        self._keep(stamps, value)
         self._append({"files": stamps, "value": value})
+
+    def _keep(self, stamps: tuple[Stamp, ...], value: Any) -> None:
+        self._entries[stamps] = value
+        if isinstance(value, list) and all(isinstance(name, str) for name in value):
+            self._makers.update(dict.fromkeys(value, stamps))
 
     def begin(self, stamps: tuple[Stamp, ...]) -> None:
         """Note that files are worked on. What is found of them later is theirs, but not all of it."""
@@ -159,27 +169,61 @@ class Journal:
         names = self.known(files)
         if not isinstance(names, list) or not {self._name(target) for target in targets} <= {*names}:
             return False
-        return all((self._folder / name).exists() for name in names)
+        now = stamp(files)
+        return all(self._makers[name] == now and (self._folder / name).exists() for name in names)
 
     def wrote(self, stamps: tuple[Stamp, ...], targets: Sequence[Path]) -> None:
-        """Note that ``targets`` were made of files, beside what had been made of them before."""
-        self.note(stamps, sorted({self._name(target) for target in targets} | {*(self._entries.get(stamps) or ())}))
+        """Note that ``targets`` were made of files, beside what had been made of them before.
+
+        What had been made of the first of them as it was earlier, and was not made anew, is removed.
+        """
+        known = self._entries.get(stamps)
+        names = {self._name(target) for target in targets} | {*(known if isinstance(known, list) else ())}
+        old = [n for n, by in self._makers.items() if by != stamps and by[0][0] == stamps[0][0] and n not in names]
+        for name in old:
+            (self._folder / name).unlink(missing_ok=True)
+            del self._makers[name]
+        self.note(stamps, sorted(names))
+
+    def refuse_others(self, planned: Iterable[tuple[Path, Path]]) -> None:
+        """Refuse results that would take the place of what was made of other files, if these are still there.
+
+        ``planned`` are the files, each with one of the results or with the folder for all of them.
+
+        Raises:
+            DataError: there are such results. Nothing was written.
+        """
+        makers: dict[str, str] = {}
+        for name, by in self._makers.items():
+            makers |= {name: by[0][0], name.rpartition("/")[0]: by[0][0]}
+        found = []
+        for file, result in planned:
+            maker = makers.get(self._name(result))
+            if maker and maker != os.path.abspath(file) and result.exists() and Path(maker).exists():  # noqa: PTH100
+                found.append(f"{result}, made of {maker}, now of {file}")
+        if found:
+            raise DataError(
+                f"{len(found)} results would take the place of those of other files: {some(found, 3)}. Take another "
+                "folder, or remove them. Nothing was written"
+            )
 
     def _name(self, target: Path) -> str:
         return target.relative_to(self._folder).as_posix()
 
-    def _read(self) -> list[dict[str, Any]]:
-        if not self._file.exists():
-            return []
-        lines = []
-        for text in self._file.read_text(encoding="utf-8", errors="surrogateescape").split("\n"):
+    def _load(self) -> dict[str, Any] | None:
+        """Read what is there; the settings."""
+        settings = None
+        text = self._file.read_text(encoding="utf-8", errors="surrogateescape") if self._file.exists() else ""
+        for written in text.split("\n"):
             try:
-                line = json.loads(text)
+                line = json.loads(written)
             except ValueError:
                 continue
-            if isinstance(line, dict):
-                lines.append(line)
-        return lines
+            if isinstance(line, dict) and "settings" in line:
+                settings = line["settings"]
+            elif isinstance(line, dict) and "files" in line:
+                self._keep(tuple((p, n, t) for p, n, t in line["files"]), line["value"])
+        return settings
 
     def _append(self, line: Mapping[str, Any]) -> None:
         """In a line of its own, whatever a killed process left at the end."""
@@ -240,8 +284,10 @@ def carry_out(
     """Do ``work``, which returns the files that it has written, for each task unless the journal knows them as written.
 
     Raises:
+        DataError: see ``Journal.refuse_others``.
         KeyboardInterrupt: Ctrl-C; its message says how many are done.
     """
+    journal.refuse_others((task.source, target) for task in todo for target in task.targets.values())
     there = [journal.written(task.files, [*task.targets.values()]) for task in todo]
     report = Report(skipped=[task for task, done in zip(todo, there, strict=True) if done])
     missing = [task for task, done in zip(todo, there, strict=True) if not done]
@@ -285,11 +331,18 @@ def write_table(file: Path, head: Sequence[str], rows: Iterable[Sequence[object]
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a text file, which appears whole or not at all."""
+    """Write a text file, which appears whole or not at all.
+
+    Raises:
+        DataError: it cannot be written.
+    """
     partial = file.with_name(f".{file.name}.{os.getpid()}.partial")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         partial.write_text(text, encoding="utf-8", errors="surrogateescape")  # names of files may be no text
         partial.replace(file)
+    except OSError as error:
+        raise DataError(f"{file} cannot be written: {error.strerror or error}. Choose another place") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)

@@ -23,6 +23,8 @@ class Key:
     """What a missing key means."""
     known: Collection[Any] = ()
     """The values that there are; none is any."""
+    least: float | None = None
+    """The smallest number that it may be."""
 
 
 KEYS: Mapping[str, Key] = {
@@ -31,21 +33,21 @@ KEYS: Mapping[str, Key] = {
     "MASK": Key(int, 3, (1, 2, 3, 4, 5, 6)),
     "EDGE": Key(int, 1, (1, 2)),
     "NMS": Key(int, 1, (0, 1)),
-    "SEED": Key(int, 10),
+    "SEED": Key(int, 10, least=0),
     "DEVICE": Key(int, 1, (0, 1)),
     "GPU": Key(list[int], [0]),
     "DEBUG": Key(int, 0, (0, 1)),
     "VERBOSE": Key(int, 0, (0, 1)),
     "SKIP_PHASE2": Key(int, 0, (0, 1)),
     **{f"{part}{kind}_FLIST": Key(str) for part in ("TRAIN", "VAL", "TEST") for kind in ("", "_EDGE", "_MASK")},
-    "LR": Key(float, 1e-4),
-    "D2G_LR": Key(float, 0.1),
+    "LR": Key(float, 1e-4, least=0),
+    "D2G_LR": Key(float, 0.1, least=0),
     "BETA1": Key(float, 0.0),
     "BETA2": Key(float, 0.9),
-    "BATCH_SIZE": Key(int, 8),
-    "INPUT_SIZE": Key(int, 256),
-    "SIGMA": Key(float, 2.0),
-    "MAX_ITERS": Key(float, 2e6),
+    "BATCH_SIZE": Key(int, 8, least=1),
+    "INPUT_SIZE": Key(int, 256, least=0),
+    "SIGMA": Key(float, 2.0, least=-1),
+    "MAX_ITERS": Key(float, 2e6, least=1),
     "EDGE_THRESHOLD": Key(float, 0.5),
     "L1_LOSS_WEIGHT": Key(float, 1.0),
     "FM_LOSS_WEIGHT": Key(float, 10.0),
@@ -54,12 +56,12 @@ KEYS: Mapping[str, Key] = {
     "INPAINT_ADV_LOSS_WEIGHT": Key(float, 0.01),
     "GAN_LOSS": Key(str, "nsgan", ("nsgan", "lsgan", "hinge")),
     "GAN_POOL_SIZE": Key(int, 0),
-    "SAVE_INTERVAL": Key(int, 1000),
-    "SAMPLE_INTERVAL": Key(int, 1000),
-    "SAMPLE_SIZE": Key(int, 12),
-    "EVAL_INTERVAL": Key(int, 0),
-    "LOG_INTERVAL": Key(int, 10),
-    "PRINT_INTERVAL": Key(int, 0),
+    "SAVE_INTERVAL": Key(int, 1000, least=0),
+    "SAMPLE_INTERVAL": Key(int, 1000, least=0),
+    "SAMPLE_SIZE": Key(int, 12, least=1),
+    "EVAL_INTERVAL": Key(int, 0, least=0),
+    "LOG_INTERVAL": Key(int, 10, least=0),
+    "PRINT_INTERVAL": Key(int, 0, least=0),
 }
 """Every key of the published files, with the defaults of the published code."""
 MASKS = {
@@ -81,6 +83,8 @@ NUMBERS = {
 }
 """What the published code logs of the edges, and of the filling."""
 NEVER = 10**9
+SMALLEST = 24
+"""Pixels of a side of which the discriminator has something to say: it halves thrice and cuts two off."""
 
 
 class Config:
@@ -96,7 +100,13 @@ class Config:
             if key.known and value not in key.known:
                 job.error(job.file.where(name), f"{name}: expected one of {[*key.known]}, found {value!r}")
                 value = key.default
+            elif key.least is not None and value < key.least:
+                job.error(job.file.where(name), f"{name}: expected {key.least:g} or more, found {value:g}")
+                value = key.default
             self.values[name] = value
+        if 0 < self["INPUT_SIZE"] < SMALLEST:
+            text = f"expected {SMALLEST} or more, or 0 for images of any size, found {self['INPUT_SIZE']}"
+            job.error(job.file.where("INPUT_SIZE"), f"INPUT_SIZE: {text}")
         if self["GAN_POOL_SIZE"]:
             job.note(job.file.where("GAN_POOL_SIZE"), "GAN_POOL_SIZE has no effect, as in the published code")
 
@@ -189,8 +199,6 @@ def _datasets(config: Config) -> dict[str, Any]:
         found |= {"nms": bool(config["NMS"])} if config["EDGE"] == 2 else {}
         if name == "train":
             found |= {"flip": True, "batch_size": config["BATCH_SIZE"], "workers": min(4, os.cpu_count() or 1)}
-        elif not config["EVAL_INTERVAL"] and not config["SAMPLE_INTERVAL"]:
-            continue
         sets[name] = found
     return sets
 

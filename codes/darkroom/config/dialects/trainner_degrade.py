@@ -144,7 +144,8 @@ class _Maker:
         if is_off(value) or value is True:
             place = self.choices.find(kind.switch)[1]
             example = next(iter(kind.native), "linear")
-            self.job.error(place, f"{kind.switch}: needs {kind.types}, such as {kind.types}: [{example}]")
+            example = "jpeg" if "compression" in kind.types else example
+            self.job.error(place, f"{kind.switch}: expected the kinds, such as {kind.types}: [{example}]")
             return None
         if not kind.native:
             choices = self.entries.resizes(kind.types, kind.cycle, exact=kind.name == "final_scale")

@@ -132,3 +132,7 @@ class Entries:
         scale = self.job.scale() if exact else 4
         if "kernel_scale" not in parameters and scale is not None:
             parameters.put("kernel_scale", scale, place)
+        given, goal = parameters.get("kernel_scale"), self.job.scale()
+        if given is not None and goal is not None and given > goal:
+            text = f"{types}: kernels of scale {given} would make images smaller than scale: {goal} allows, so they are"
+            self.job.note(place, f"{text} resized instead; write realk_scale: {goal}, with kernels of that scale")

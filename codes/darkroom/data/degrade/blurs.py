@@ -50,11 +50,9 @@ class _Checked(Degradation):
             low, high = value if isinstance(value, tuple) else (value, value)
             least, most = _LIMITS[name]
             if not least <= low <= high <= most:
-                raise ValueError(
-                    f"{name} of {type(self).__name__}: expected {least:g} to {most:g}, in order, found {value}"
-                )
+                raise ValueError(f"{name}: expected {least:g} to {most:g}, in order, found {value}")
             if name == "kernel_size" and low | 1 > high:
-                raise ValueError(f"{name} of {type(self).__name__}: expected an odd number in the range, found {value}")
+                raise ValueError(f"{name}: expected an odd number in the range, found {value}")
 
 
 @DEGRADATIONS.register("average_blur", "box_blur")

@@ -118,7 +118,7 @@ class RandomResize(Degradation):
         self._kernels = Kernels(kernels, shares)
         self._directions = (up, down, keep)
         if min(self._directions) < 0 or sum(self._directions) <= 0:
-            raise ValueError(f"expected up, down and keep of 0 or more, and not all 0, found {up}, {down} and {keep}")
+            raise ValueError(f"up: expected up, down and keep from 0 on, and not all 0, found {up}, {down} and {keep}")
         self._up = _checked("up_range", up_range)
         self._down = down_range and _checked("down_range", down_range)
         self._of = of
