@@ -465,13 +465,13 @@ def test_a_way_is_no_longer_than_half_the_image():
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: blurs.Iso(kernel_size=(9, 7)), "kernel_size of Iso: expected 1 to inf, in order, found (9, 7)"),
-        (lambda: blurs.AverageBlur((8, 8)), "kernel_size of AverageBlur: expected an odd number in the range"),
-        (lambda: blurs.GaussianBlur(sigma=(0, 1)), "sigma of GaussianBlur: expected 0.001 to inf"),
-        (lambda: blurs.Sinc(cutoff=(1, 4)), "cutoff of Sinc: expected 0.01 to 3.14159, in order, found (1, 4)"),
-        (lambda: blurs.Aniso(noise=1.5), "noise of Aniso: expected 0 to 1, in order, found 1.5"),
-        (lambda: blurs.ComplexMotionBlur(complexity=-1), "complexity of ComplexMotionBlur: expected 0 to 1"),
-        (lambda: blurs.PlateauIso(beta=(2, math.nan)), "beta of PlateauIso: expected 0.01 to inf"),
+        (lambda: blurs.Iso(kernel_size=(9, 7)), "kernel_size: expected 1 to inf, in order, found (9, 7)"),
+        (lambda: blurs.AverageBlur((8, 8)), "kernel_size: expected an odd number in the range"),
+        (lambda: blurs.GaussianBlur(sigma=(0, 1)), "sigma: expected 0.001 to inf"),
+        (lambda: blurs.Sinc(cutoff=(1, 4)), "cutoff: expected 0.01 to 3.14159, in order, found (1, 4)"),
+        (lambda: blurs.Aniso(noise=1.5), "noise: expected 0 to 1, in order, found 1.5"),
+        (lambda: blurs.ComplexMotionBlur(complexity=-1), "complexity: expected 0 to 1"),
+        (lambda: blurs.PlateauIso(beta=(2, math.nan)), "beta: expected 0.01 to inf"),
     ],
 )
 def test_bad_parameters_are_told(make, message):

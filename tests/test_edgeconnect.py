@@ -260,6 +260,18 @@ def test_wrong_keys_and_values_are_all_told_with_their_lines(tmp_path):
         assert part in text, part
 
 
+def test_numbers_that_cannot_be_are_told_by_their_keys(tmp_path):
+    wrong = {
+        "SEED": -3, "BATCH_SIZE": 0, "INPUT_SIZE": 3, "SIGMA": -2, "MAX_ITERS": 0, "SAVE_INTERVAL": -1,
+        "SAMPLE_SIZE": 0, "PRINT_INTERVAL": -2,
+    }  # fmt: skip
+    (tmp_path / "config.yml").write_text("".join(f"{key}: {value}\n" for key, value in wrong.items()))
+    with pytest.raises(OptionErrors) as told:
+        plan_training(training_options(tmp_path, 1, [], print)[0])
+    for line, key in enumerate(wrong, 1):
+        assert f"config.yml:{line}: {key}: expected" in str(told.value)
+
+
 def test_filling_beats_the_mean_colour(pictures, tmp_path):
     """On another part of the photograph that it learnt from; benchmarks/inpainting.py has photographs of their own."""
     (tmp_path / "train").mkdir()

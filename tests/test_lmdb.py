@@ -11,6 +11,7 @@ import torch
 
 from darkroom.cli.pack import main
 from darkroom.core.errors import DataError
+from darkroom.data import lmdb_folder
 from darkroom.data.aligned import Aligned
 from darkroom.data.dataset import UnreadableImage
 from darkroom.data.folders import list_images, natural, pair
@@ -266,6 +267,30 @@ def test_what_cannot_be_written(tmp_path):
     with pytest.raises(DataError, match="is there already"):
         create_lmdb(out, root)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["hr", "out.lmdb"]
+
+
+def test_damage_inside_of_a_png_is_found_and_lmdb_folders_are_copied(tmp_path):
+    files.fill(tmp_path / "hr", 2)
+    create_lmdb(tmp_path / "one.lmdb", tmp_path / "hr")
+    create_lmdb(tmp_path / "two.lmdb", tmp_path / "one.lmdb")
+    for name in ("0.png", "1.png"):
+        assert lmdb_folder.contents(tmp_path / "two.lmdb" / name) == (tmp_path / "hr" / name).read_bytes()
+    data = bytearray((tmp_path / "hr" / "0.png").read_bytes())
+    data[len(data) // 2 : len(data) // 2 + 200] = bytes(200)
+    (tmp_path / "hr" / "0.png").write_bytes(data)
+    with pytest.raises(UnreadableImage, match=r"0\.png"):
+        create_lmdb(tmp_path / "three.lmdb", tmp_path / "hr")
+    assert not (tmp_path / "three.lmdb").exists()
+
+
+def test_flags_that_are_not_for_lmdb_folders_are_refused(tmp_path):
+    root = files.fill(tmp_path / "hr", 2)
+    for more in (["--dry-run"], ["--verify"], ["--store", "s"], ["--threads", "2"]):
+        with pytest.raises(SystemExit):
+            main(["--lmdb", str(tmp_path / "x.lmdb"), root, *more])
+    with pytest.raises(SystemExit):
+        main(["--list", root])
+    assert not (tmp_path / "x.lmdb").exists()
 
 
 def test_command_writes_an_lmdb_folder(tmp_path, capsys):

@@ -149,6 +149,16 @@ def test_the_log_says_on_what_it_runs_and_how_much_there_is(file, capsys):
     assert "Dataset train: 6 images" in out
 
 
+def test_channels_of_images_and_network_are_compared_before_anything_starts(tmp_path):
+    options = native(tmp_path)
+    options["datasets"]["train"]["channels"] = 1
+    path = write(tmp_path / "o.yml", options)
+    with pytest.raises(OptionErrors, match=r"compact takes images of 3 channels \(in_nc\), and the dataset gives 1"):
+        plan_training(read_options(path))
+    options["network_G"] |= {"in_nc": 1, "out_nc": 1}
+    plan_training(read_options(write(path, options)))
+
+
 def test_check_counts_no_input_of_another_size_that_is_used_all_the_same(tmp_path, capsys):
     options = native(tmp_path)
     low = photographs(tmp_path / "LR", 6, 36)

@@ -1,11 +1,13 @@
 """Datasets of several folders of which more or less is taken, and the draws of their samples."""
 
+import re
 from collections import Counter
 
 import files
 import numpy as np
 import pytest
 
+from darkroom.config.typed import convert
 from darkroom.data.aligned import Aligned
 from darkroom.data.dataset import Group
 from darkroom.data.images import write
@@ -111,6 +113,16 @@ def run(dataset, count, batch_size, **options):
     batches = [batch for batch, _ in zip(data.batches(), range(count), strict=False)]
     data.close()
     return batches
+
+
+def test_wrong_keys_of_a_folder_are_named():
+    for given, said in (
+        ({"path": "a", "wieght": 2}, "[0][wieght]: expected no such key"),
+        ({"weight": 2}, "[0][path]: expected this key"),
+        ({"path": "a", "weight": 0}, "expected more than 0, found 0 for a"),
+    ):
+        with pytest.raises(ValueError, match=re.escape(said)):
+            convert([given], str | tuple[str | Folder, ...])
 
 
 def test_weights_of_folders(folders):

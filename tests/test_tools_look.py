@@ -1,6 +1,7 @@
 """Finders of damaged files, of near duplicates and of images of little detail. None of them changes a file."""
 
 import csv
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -16,7 +17,7 @@ from darkroom.tools import similar as similar_module
 from darkroom.tools.detail import entropy, gray, sharpness
 from darkroom.tools.faulty import faulty
 from darkroom.tools.phash import near_pairs, perceptual_hash, popcount
-from darkroom.tools.similar import similar
+from darkroom.tools.similar import Seen, groups, similar
 from darkroom.tools.work import Workers
 
 QUIET = Workers(jobs=2, progress=False, say=lambda text: None)
@@ -202,6 +203,17 @@ def test_groups_and_low_detail(collection, tmp_path):
     assert names(tmp_path / "out/low_detail.txt") == {"blurred.png", "flat.png", "flat2.png"}
     assert [f.source.name for f in found.failed] == ["damaged.png"]
     assert state(collection) == before
+
+
+def test_what_is_listed_is_near_to_something_that_is_not():
+    """In a slow pan each frame is near the next, and the last one is not near the first."""
+    hashes = [sum(1 << bit for bit in range(4 * n)) for n in range(12)]
+    seen = [Seen(Path(f"{n:02}.png"), 10, 10, 1, 50.0, 7.0, 100.0, bits) for n, bits in enumerate(hashes)]
+    found = groups(seen, 6)
+    kept = {group[0].file for group in found} | {s.file for s in seen} - {s.file for g in found for s in g}
+    assert len(kept) == 6
+    for image in seen:
+        assert min((image.hash ^ other.hash).bit_count() for other in seen if other.file in kept) <= 6
 
 
 def test_the_report_has_a_row_for_each_image_and_the_sheet_a_row_for_each_pair(collection, tmp_path):

@@ -139,9 +139,9 @@ def test_results_are_not_taken_for_those_of_other_files(tmp_path):
     assert len(downscale([tmp_path / "a"], out, workers=QUIET).skipped) == 3
     (tmp_path / "a").rename(tmp_path / "moved")
     assert len(downscale([tmp_path / "moved"], out, workers=QUIET).done) == 3
-    for folder, size in (("a", 200), ("b", 200)):
-        write(tmp_path / folder / "p.png", files.photograph(size, size))
-    subimages([tmp_path / "a" / "p.png"], tmp_path / "pieces", 100, 100, workers=QUIET)
+    for folder in ("moved", "b"):
+        write(tmp_path / folder / "p.png", files.photograph(200, 200))
+    subimages([tmp_path / "moved" / "p.png"], tmp_path / "pieces", 100, 100, workers=QUIET)
     with pytest.raises(DataError, match=r"p_s001\.png, made of .*, now of "):
         subimages([tmp_path / "b" / "p.png"], tmp_path / "pieces", 100, 100, workers=QUIET)
 

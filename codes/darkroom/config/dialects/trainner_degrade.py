@@ -145,7 +145,8 @@ class _Maker:
             place = self.choices.find(kind.switch)[1]
             example = next(iter(kind.native), "linear")
             example = "jpeg" if "compression" in kind.types else example
-            self.job.error(place, f"{kind.switch}: expected the kinds, such as {kind.types}: [{example}]")
+            needs = "expected the kinds" if kind.switch == kind.types else f"needs {kind.types}"
+            self.job.error(place, f"{kind.switch}: {needs}, such as {kind.types}: [{example}]")
             return None
         if not kind.native:
             choices = self.entries.resizes(kind.types, kind.cycle, exact=kind.name == "final_scale")
