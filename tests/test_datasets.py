@@ -475,6 +475,9 @@ def test_survey_finds_what_is_wrong(tmp_path):
     assert [line.split(": ")[0] for line in found.unreadable] == [
         str(tmp_path / p) for p in ("HR/5.png", "LR/6.png", "HR/33.png")
     ]
+    tiny = survey([(tmp_path / "LR" / "7.png", None)], 18)
+    assert (tiny.usable, len(tiny.unreadable)) == (0, 1)
+    assert "smaller than a pixel at scale 18" in tiny.unreadable[0]
     assert len(found.mismatched) == 1
     assert "LR/7.png: 17x16" in found.mismatched[0].replace(os.sep, "/")
     assert "18x16" in found.mismatched[0]

@@ -209,6 +209,22 @@ def test_killed_and_resumed_it_ends_in_the_same_bits(where, folders, tmp_path):
     assert equal(found["whole"], found["killed"])
 
 
+def test_kernels_of_a_scale_that_is_never_used_are_noted(folders, tmp_path):
+    path = options(folders, tmp_path / "run", "combo")
+    assert not any("realistic" in note or "kernels of scale" in note for note in read_options(path).notes)
+    notes = read_options(path, ("scale=2",)).notes
+    assert any("kernels of scale 4" in note and "realk_scale: 2" in note for note in notes)
+
+
+def test_preview_says_where_it_cannot_be_written(folders, tmp_path, capsys):
+    path = options(folders, tmp_path / "run", "bsrgan")
+    with pytest.raises(SystemExit):
+        command.main(["-opt", str(path), "-n", "1", "-o", str(tmp_path / "x.xyz")])
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    assert command.main(["-opt", str(path), "-n", "1", "-o", str(tmp_path / "file" / "x.png")]) == 1
+    assert "cannot be written" in capsys.readouterr().err
+
+
 def test_preview(folders, tmp_path, capsys, monkeypatch):
     """A sheet of what the training sees, and the same in words."""
     path = options(folders, tmp_path / "r", "bsrgan")

@@ -11,6 +11,7 @@ from darkroom.build.inpainting import newest, newest_set, training_options
 from darkroom.build.plan import plan_training
 from darkroom.config.dialects.edgeconnect import KEYS
 from darkroom.core.errors import OptionErrors
+from darkroom.engine.experiment import NothingToDoError
 
 PHASES = {1: "train_edge", 2: "train_inpaint", 3: "train_edge_inpaint", 4: "train_joint"}
 LEARNING = {1: ("G", "D"), 2: ("G", "D"), 3: ("G", "D"), 4: ("G", "D", "E", "D_E")}
@@ -258,6 +259,18 @@ def test_wrong_keys_and_values_are_all_told_with_their_lines(tmp_path):
     )
     for part in parts:
         assert part in text, part
+
+
+def test_what_is_wrong_is_told_where_nothing_is_left_to_do(pictures, tmp_path):
+    config = f"TRAIN_FLIST: {pictures / 'photos'}\nMASK: 1\nMAX_ITERS: 5\n"
+    (tmp_path / "config.yml").write_text(config)
+    for kind in ("gen", "dis"):
+        torch.save({"iteration": 5}, tmp_path / f"EdgeModel_{kind}.pth")
+    with pytest.raises(NothingToDoError):
+        training_options(tmp_path, 1, [], print)
+    (tmp_path / "config.yml").write_text(f"{config}TYPO_KEY: 5\n")
+    with pytest.raises(OptionErrors, match="there is no option 'TYPO_KEY'"):
+        plan_training(training_options(tmp_path, 1, [], print)[0])
 
 
 def test_numbers_that_cannot_be_are_told_by_their_keys(tmp_path):

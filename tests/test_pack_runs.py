@@ -17,7 +17,7 @@ from darkroom.data.aligned import Aligned
 from darkroom.data.images import read, write
 from darkroom.data.pack import PackedReader
 from darkroom.data.pack_background import PackInBackground
-from darkroom.data.packing import pack, verify
+from darkroom.data.packing import pack, stored, verify
 from darkroom.data.stream import stream
 
 __all__ = ["at_once"]  # a fixture
@@ -192,6 +192,14 @@ def test_command_packs_verifies_and_lists(tmp_path, capsys):
         with pytest.raises(SystemExit) as ended:
             main(wrong)
         assert ended.value.code == 2
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are no text are Linux's")
+def test_folders_whose_names_are_no_text(tmp_path, capsys):
+    root = folder(Path(os.fsdecode(os.fsencode(tmp_path) + b"/lat\xe9")), 2)
+    assert pack([root], tmp_path / "store").images == 2
+    assert verify(tmp_path / "store") == []
+    assert [size > 0 for _, size in stored(tmp_path / "store")] == [True]
 
 
 def test_interrupted_command_keeps_what_it_has(tmp_path):

@@ -1,5 +1,7 @@
 """Frames of videos, written by a lossless codec so that every level can be compared."""
 
+import math
+
 import cv2
 import numpy as np
 import pytest
@@ -157,6 +159,21 @@ def test_a_run_that_stopped_trusts_its_frames_and_no_others(film, tmp_path, monk
     record(copy, moving(25)[::-1])
     frames([copy], tmp_path / "out", FrameSettings(every=5), workers=QUIET)
     assert sorted(made) == [f"{n:06d}.png" for n in range(0, 25, 5)]
+
+
+def test_times_beyond_the_video_and_videos_of_one_name_are_told(film, tmp_path):
+    late = frames([film], tmp_path / "late", FrameSettings(start=1000.0), workers=QUIET)
+    assert [failure.reason for failure in late.failed] == ["it has no frame between start and end"]
+    for wrong in ({"start": math.inf}, {"end": math.inf}, {"start": math.nan}):
+        with pytest.raises(ValueError, match="expected"):
+            FrameSettings(**wrong)
+    (tmp_path / "other").mkdir()
+    other = record(tmp_path / "other" / film.name, moving(3))
+    frames([film], tmp_path / "out", workers=QUIET)
+    before = {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.png")}
+    with pytest.raises(DataError, match="would take the place of those of other files"):
+        frames([other], tmp_path / "out", workers=QUIET)
+    assert {path: path.read_bytes() for path in (tmp_path / "out").rglob("*.png")} == before
 
 
 def test_the_command_of_frames(film, tmp_path, capsys):
