@@ -167,6 +167,19 @@ def test_what_was_made_of_an_earlier_version_of_an_image_goes(tmp_path):
         assert len([*(tmp_path / "out").glob("*.png")]) == count
 
 
+def test_what_else_was_made_of_an_image_stays(tmp_path):
+    fill(tmp_path / "in", 2, 64, 64)
+    for scale in (2, 4):
+        downscale([tmp_path / "in"], tmp_path / "out", (scale,), workers=QUIET)
+    assert len(contents(tmp_path / "out")) == 4
+    journal = Journal(tmp_path / "j", "t")
+    one, two, three = (tmp_path / "in" / "0.png", tmp_path / "in" / "1.png", tmp_path / "j" / "a.png")
+    three.write_bytes(b"")
+    journal.wrote(stamp([one, two]), [three])
+    journal.wrote(stamp([one]), [tmp_path / "j" / "b.png"])  # of the same image, without the other one
+    assert three.exists()
+
+
 @pytest.mark.parametrize("where", ["file", "file/below"])
 def test_where_nothing_can_be_written_is_said(where, tmp_path):
     fill(tmp_path / "in", 1)

@@ -133,6 +133,7 @@ class Journal:
         self._file = folder / f".darkroom-{tool}.jsonl"
         self._entries: dict[tuple[Stamp, ...], Any] = {}
         self._makers: dict[str, tuple[Stamp, ...]] = {}
+        self._names: dict[str, set[str]] = {}
         given = json.loads(json.dumps(dict(settings or {})))
         try:
             before = self._load()
@@ -159,6 +160,7 @@ class Journal:
         self._entries[stamps] = value
         if isinstance(value, list) and all(isinstance(name, str) for name in value):
             self._makers.update(dict.fromkeys(value, stamps))
+            self._names.setdefault(stamps[0][0], set()).update(value)
 
     def begin(self, stamps: tuple[Stamp, ...]) -> None:
         """Note that files are worked on. What is found of them later is theirs, but not all of it."""
@@ -175,14 +177,17 @@ class Journal:
     def wrote(self, stamps: tuple[Stamp, ...], targets: Sequence[Path]) -> None:
         """Note that ``targets`` were made of files, beside what had been made of them before.
 
-        What had been made of the first of them as it was earlier, and was not made anew, is removed.
+        What had been made of the first of them before it changed, and was not made anew, is removed.
         """
         known = self._entries.get(stamps)
         names = {self._name(target) for target in targets} | {*(known if isinstance(known, list) else ())}
-        old = [n for n, by in self._makers.items() if by != stamps and by[0][0] == stamps[0][0] and n not in names]
-        for name in old:
-            (self._folder / name).unlink(missing_ok=True)
-            del self._makers[name]
+        source = stamps[0]
+        for name in self._names.pop(source[0], set()) - names:
+            by = self._makers[name]
+            if by[0][0] == source[0] and by[0] != source:
+                (self._folder / name).unlink(missing_ok=True)
+            else:
+                self._names.setdefault(by[0][0], set()).add(name)
         self.note(stamps, sorted(names))
 
     def refuse_others(self, planned: Iterable[tuple[Path, Path]]) -> None:
