@@ -45,7 +45,7 @@ def list_by_root(roots: Sequence[Path | str]) -> list[list[Path]]:
     """As ``list_images``, one list for each root; an image below two roots belongs to the first."""
     seen: set[str] = set()
     with _uncollected():
-        return [_list_root(Path(root).expanduser(), seen) for root in roots]
+        return [_list_root(Path(root).expanduser(), seen, alone=len(roots) == 1) for root in roots]
 
 
 @contextmanager
@@ -60,7 +60,7 @@ def _uncollected() -> Iterator[None]:
             gc.enable()
 
 
-def _list_root(root: Path, seen: set[str]) -> list[Path]:
+def _list_root(root: Path, seen: set[str], *, alone: bool) -> list[Path]:
     if not root.exists():
         raise DataError(f"there is no {root}.{nearby(root)}")
     if root.is_file():
@@ -68,7 +68,10 @@ def _list_root(root: Path, seen: set[str]) -> list[Path]:
     elif is_lmdb(root):
         found = [(str(path), f"{os.path.realpath(root)}{os.sep}{path.relative_to(root)}") for path in list_lmdb(root)]
     else:
-        found = list(list_folder(root).paths(str(root)))
+        listing = list_folder(root)
+        if alone and listing.names and not listing.links:  # then none can be there twice
+            return [Path(path) for path in listing.below(str(root))]
+        found = list(listing.paths(str(root)))
     if not found:
         held = some(sorted(p.name for p in root.iterdir()), 5)
         endings = " ".join(sorted(IMAGE_SUFFIXES))

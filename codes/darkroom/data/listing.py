@@ -60,12 +60,15 @@ class Listing:
     links: dict[str, str] = field(default_factory=dict)
     """Where the images are that are links."""
 
+    def below(self, root: str) -> Iterator[str]:
+        """Of each image the path."""
+        base = root if root.endswith(os.sep) else root + os.sep
+        return (base + (name if os.sep == "/" else name.replace("/", os.sep)) for name in self.names)
+
     def paths(self, root: str) -> Iterator[tuple[str, str]]:
         """Of each image the path, and where it really is."""
-        base = root if root.endswith(os.sep) else root + os.sep
-        for name in self.names:
+        for name, path in zip(self.names, self.below(root), strict=True):
             folder, slash, last = name.rpartition("/")
-            path = base + (name if os.sep == "/" else name.replace("/", os.sep))
             yield path, self.links.get(name) or f"{self.folders[folder + slash][0]}{os.sep}{last}"
 
 
