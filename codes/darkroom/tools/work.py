@@ -168,10 +168,13 @@ class Journal:
 
     def written(self, files: Sequence[Path], targets: Sequence[Path] = ()) -> bool:
         """Whether what was made of ``files`` is there, ``targets`` among it."""
-        names = self.known(files)
+        try:
+            now = stamp(files)
+        except OSError:
+            return False
+        names = self._entries.get(now)
         if not isinstance(names, list) or not {self._name(target) for target in targets} <= {*names}:
             return False
-        now = stamp(files)
         return all(self._makers[name] == now and (self._folder / name).exists() for name in names)
 
     def wrote(self, stamps: tuple[Stamp, ...], targets: Sequence[Path]) -> None:

@@ -73,11 +73,9 @@ class Pipeline:
 
 def _shuffled(rng: np.random.Generator, stages: Sequence[Stage]) -> list[Stage]:
     """The groups of the stages in a random order; a number is drawn for each stage."""
-    places = rng.random(len(stages)).tolist()
-    of_groups: dict[str, float] = {}
-    for stage, place in zip(stages, places, strict=True):
-        of_groups.setdefault(stage.group, place)
-    ordered = ((of_groups[s.group] if s.group else p, n) for n, (s, p) in enumerate(zip(stages, places, strict=True)))
+    groups: dict[str, float] = {}
+    places = enumerate(rng.random(len(stages)).tolist())
+    ordered = ((groups.setdefault(stages[n].group, place) if stages[n].group else place, n) for n, place in places)
     return [stages[n] for _, n in sorted(ordered)]
 
 
